@@ -1,0 +1,160 @@
+"""The book's Sphinx extension: scripts that load without a network, API pages, and tables of records.
+
+Directives (in Markdown pages, as backtick fences; notebooks show records by a code cell instead):
+
+- `api` with module names: one section for each, its public members from their docstrings; a package stands for its
+  modules. A module added to the library appears by itself.
+- `records` with the name of a file in book/results: one table for each experiment and profile in it. Without a name, every
+  file but those in `:except:`. Options: `:experiment:`, `:profile:`, `:metrics: name=title; name=title`, `:decimals:`.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import docstrings
+from docutils import nodes
+from docutils.parsers.rst import directives
+from docutils.statemachine import StringList
+from sphinx.application import Sphinx
+from sphinx.config import Config
+from sphinx.errors import ExtensionError
+from sphinx.util.docutils import SphinxDirective
+
+MATHJAX = "es5/tex-svg-full.js"
+CDN = "https://cdn.jsdelivr.net/npm"
+
+
+def use_scripts(app: Sphinx, config: Config) -> None:
+    """Take MathJax, require.js and the widgets' manager from the fetched copies, else from the CDN."""
+    static = Path(app.srcdir) / "book/_static"
+    config.html_static_path = [str(static)]
+    config.html_context = {"default_mode": "auto"} | dict(config.html_context or {})
+    config.mathjax3_config = {"options": {"enableMenu": False}}
+    if (static / "vendor/packages.json").is_file():
+        config.mathjax_path = f"vendor/mathjax/{MATHJAX}"
+        widgets = "vendor/@jupyter-widgets/html-manager/dist/embed-amd.js"
+        config.nb_ipywidgets_js = {"vendor/requirejs/require.js": {}, widgets: {}}
+    else:
+        config.mathjax_path = f"{CDN}/mathjax@3.2.2/{MATHJAX}"
+
+
+def drop_thebe(app: Sphinx, pagename: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    """Leave Thebe out: the book has no live kernel, and its inline constants stand on a page twice, a SyntaxError."""
+    context["script_files"] = [
+        script
+        for script in context.get("script_files", [])
+        if "THEBE_JS_URL" not in str(getattr(script, "attributes", {}).get("body", ""))
+        and "sphinx-thebe" not in str(getattr(script, "filename", script))
+    ]
+
+
+class Api(SphinxDirective):
+    """`api`: sections with the public members of modules and packages."""
+
+    has_content = True
+
+    def run(self) -> list[nodes.Node]:
+        return [section for name in " ".join(self.content).split() for section in self.sections(name)]
+
+    def sections(self, name: str) -> list[nodes.Node]:
+        spec = importlib.util.find_spec(name)
+        if spec is None:
+            raise self.error(f"there is no module {name}")
+        if spec.submodule_search_locations is None:
+            return [self.section(name, members=True)]
+        made = [self.section(name, members=False)]
+        for path in sorted(Path(spec.submodule_search_locations[0]).iterdir()):
+            is_package = (path / "__init__.py").is_file()
+            if (path.suffix == ".py" or is_package) and not path.name.startswith("_"):
+                made += self.sections(f"{name}.{path.stem}")
+        return made
+
+    def section(self, name: str, *, members: bool) -> nodes.section:
+        section = nodes.section(ids=[nodes.make_id(f"module-{name}")])
+        section += nodes.title("", "", nodes.literal(text=name))
+        options = "   :members:\n   :ignore-module-all:\n" if members else "   :no-members:\n   :no-index:\n"
+        text = f"```{{eval-rst}}\n.. automodule:: {name}\n{options}```"
+        self.state.nested_parse(StringList(text.splitlines(), source=f"api of {name}"), 0, section)
+        return section
+
+
+class Records(SphinxDirective):
+    """`records`: tables rendered from the files of book/results, never typed in."""
+
+    optional_arguments = 1
+    option_spec = {
+        "except": directives.unchanged,
+        "experiment": directives.unchanged,
+        "profile": directives.unchanged,
+        "metrics": directives.unchanged,
+        "decimals": directives.nonnegative_int,
+    }
+
+    def run(self) -> list[nodes.Node]:
+        from rlhf_mini.evaluation.records import read_records
+
+        folder = Path(self.env.srcdir) / "book/results"
+        if self.arguments:
+            paths = [folder / f"{self.arguments[0]}.json"]
+        else:
+            left_out = self.options.get("except", "").split()
+            paths = [path for path in sorted(folder.glob("*.json")) if path.stem not in left_out]
+        paths = [path for path in paths if path.is_file()]
+        lines: list[str] = []
+        for path in paths:
+            self.env.note_dependency(str(path))
+            lines += self.tables(path, read_records(path))
+        if not lines:
+            lines = ["*No records yet: no run has been committed here.*"]
+        holder = nodes.container(classes=["records"])
+        self.state.nested_parse(StringList(lines, source="records"), 0, holder)
+        return [holder]
+
+    def tables(self, path: Path, records: list[Any]) -> list[str]:
+        """Markdown lines: for each chapter, experiment and profile a caption and a table."""
+        from rlhf_mini.evaluation.record_tables import records_table
+
+        groups: dict[tuple[str, str, str], list[Any]] = {}
+        for record in records:
+            wanted = all(getattr(record, field) == self.options.get(field, getattr(record, field))
+                         for field in ("experiment", "profile"))  # fmt: skip
+            if wanted:
+                groups.setdefault((record.chapter, record.experiment, record.profile), []).append(record)
+        lines = []
+        for (chapter, experiment, _), group in groups.items():
+            metrics = self.metrics(group)
+            if not metrics:
+                continue
+            table = records_table(group, metrics=metrics, decimals=self.options.get("decimals", 2))
+            machine = ", ".join(sorted({f"{record.device}, {record.threads} threads" for record in group}))
+            minutes = sum(record.seconds for record in group) / 60
+            lines += [f"**Chapter {chapter}, {experiment}** ({machine}; {minutes:.1f} minutes in all; `{path.name}`)", ""]
+            lines += [*table.to_markdown().splitlines(), ""]
+        return lines
+
+    def metrics(self, group: list[Any]) -> dict[str, str]:
+        """The metrics asked for, or every one that is a plain number."""
+        if "metrics" in self.options:
+            pairs = [entry.partition("=") for entry in self.options["metrics"].split(";")]
+            return {name.strip(): title.strip() or name.strip() for name, _, title in pairs}
+        numbers = {
+            name: isinstance(value, int | float) for record in group for name, value in record.metrics.items()
+        }
+        return {name: name.replace("_", " ") for name, number in numbers.items() if number}
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Register the book's parts with Sphinx."""
+    if not (Path(app.srcdir) / "book/_static").is_dir():
+        raise ExtensionError("the book is built from the repository's root: run `make book`")
+    app.add_directive("api", Api)
+    app.add_directive("records", Records)
+    app.add_css_file("book.css", priority=900)
+    app.add_js_file("book.js", priority=100)
+    app.connect("config-inited", use_scripts, priority=100)
+    app.connect("html-page-context", drop_thebe, priority=900)
+    app.connect("autodoc-process-docstring", docstrings.process)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,137 @@
+"""The command line: `rlhf-mini run | phenomena | doctor | bench`."""
+
+import argparse
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+
+from rlhf_mini import __version__
+
+PACKAGES = ("torch", "transformers", "tokenizers", "datasets", "numpy", "matplotlib", "gymnasium", "ipywidgets")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status. A user's mistake ends in one line, not in a traceback."""
+    options = _parser().parse_args(arguments)
+    try:
+        return options.command(options)
+    except (ValueError, OSError, FloatingPointError) as error:
+        print(f"rlhf-mini: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("rlhf-mini: interrupted; finished stages are kept, run the same command to go on", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="rlhf-mini", description="RLHF in Miniature: train, measure, check.")
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", help="build the stages of RLHF, each once, up to one of them")
+    run.add_argument("--until", default="ppo", metavar="STAGE", help="the last stage to build (default: ppo)")
+    run.add_argument("--seed", type=int, default=0)
+    run.add_argument("--text", type=Path, help="pretrain on this text file instead of the story world")
+    run.add_argument("--base-model", metavar="NAME_OR_DIR", help="start from this causal language model")
+    run.set_defaults(command=_run)
+
+    phenomena = commands.add_parser("phenomena", help="measure what the book teaches; print verdicts, write records")
+    phenomena.add_argument("--seeds", type=int, nargs="+", default=[0])
+    phenomena.add_argument("--only", nargs="+", metavar="ROW", help="only these rows")
+    phenomena.add_argument("--records", default="phenomena", help="records file (default: book/results/phenomena.json)")
+    phenomena.set_defaults(command=_phenomena)
+
+    for command in (run, phenomena):
+        command.add_argument("--profile", help="quick (two CPU cores) or full (one GPU); default: by the machine")
+        command.add_argument("--cache", type=Path, help="where stages are kept (default: RLHF_MINI_CACHE or ~/.cache)")
+
+    commands.add_parser("doctor", help="say what this machine has, and what may go wrong").set_defaults(command=_doctor)
+    bench = commands.add_parser("bench", help="measure speed and memory side by side (needs a clone of the repository)")
+    bench.add_argument("--trl", type=Path, help="a folder with trl==1.12.0, to compare PPO with it")
+    bench.set_defaults(command=_bench)
+    return parser
+
+
+def _run(options: argparse.Namespace) -> int:
+    from rlhf_mini.pipeline import STAGES, Pipeline
+    from rlhf_mini.text_report import report_on_text
+
+    pipeline = Pipeline(
+        options.profile, seed=options.seed, cache=options.cache, text=options.text, base_model=options.base_model
+    )
+    if options.until not in STAGES:
+        raise ValueError(f"unknown stage {options.until!r}: choose one of {', '.join(STAGES)}")
+    for stage in pipeline.order(options.until):
+        cached = pipeline.is_built(stage)
+        folder = pipeline.get(stage)
+        how = "from the cache" if cached else f"built in {pipeline.seconds(stage):.1f} s"
+        print(f"{stage:15} {how:20} {pipeline.summary(stage):45} {folder}", flush=True)
+    if options.text is not None:
+        print(report_on_text(pipeline))
+    return 0
+
+
+def _phenomena(options: argparse.Namespace) -> int:
+    from rlhf_mini.evaluation.records import write_records
+    from rlhf_mini.phenomena import PHENOMENA, describe_numbers, measure
+    from rlhf_mini.pipeline import Pipeline
+
+    names = [row.name for row in PHENOMENA]
+    if unknown := set(options.only or ()) - set(names):
+        raise ValueError(f"unknown rows {sorted(unknown)}: choose from {names}")
+    failed = 0
+    for seed in options.seeds:
+        pipeline = Pipeline(options.profile, seed=seed, cache=options.cache)
+        for row in PHENOMENA:
+            if options.only and row.name not in options.only:
+                continue
+            record = measure(row, pipeline)
+            write_records(options.records, [record])
+            holds = bool(record.metrics["holds"])
+            failed += not holds
+            print(f"seed {seed}  {row.name:15} {'seen' if holds else 'NOT SEEN':9} {record.seconds:6.1f} s")
+            print(f"        {row.must_be_seen}")
+            print(f"        {describe_numbers(record)}", flush=True)
+    return 1 if failed else 0
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    import torch
+
+    from rlhf_mini.devices import describe, pick_device, thread_count
+    from rlhf_mini.pipeline import cache_folder
+    from rlhf_mini.profiles import pick_profile
+
+    print(f"rlhf-mini {__version__}, Python {platform.python_version()}, {platform.platform()}")
+    for package in PACKAGES:
+        try:
+            print(f"  {package:13} {metadata.version(package)}")
+        except metadata.PackageNotFoundError:
+            print(f"  {package:13} missing: pip install {package}")
+    device = pick_device()
+    print(f"device {describe(device)}, {thread_count()} threads of {os.cpu_count()} processors")
+    print(f"profile {pick_profile().name}, cache {cache_folder()}")
+    folder = cache_folder()
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free / 1e9
+    print(f"{free:.1f} GB free for the cache" + ("" if free > 1 else ": too little; a full run needs about 1 GB"))
+    if torch.get_num_threads() > 1 and os.environ.get("OMP_WAIT_POLICY", "").upper() != "PASSIVE":
+        print("OMP_WAIT_POLICY is not PASSIVE: on a machine that does other work, training may run many times slower")
+    return 0
+
+
+def _bench(options: argparse.Namespace) -> int:
+    try:
+        from benchmarks.bench import run_all
+    except ImportError:
+        raise ValueError("the benchmarks are not part of the installed package: run `make bench` in a clone") from None
+    return run_all(trl=options.trl)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,154 @@
+"""Judging a policy on the story world's held-out requests: by the gold reward, the proxy, and the distance it moved."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from rlhf_mini.batch import Sequences
+from rlhf_mini.data.chat import draw, pack_texts, response_texts
+from rlhf_mini.data.tokenizer import encode_prompt
+from rlhf_mini.devices import autocast
+from rlhf_mini.evaluation.diversity import diversity
+from rlhf_mini.evaluation.kl import SampledKL, sampled_kl
+from rlhf_mini.models import response_logp
+from rlhf_mini.worlds.stories import Gold, Request, gold
+
+Score = Callable[[Sequences], torch.Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """What a policy answered, and what came of it. `kl` and `proxy` are None where nothing was given to measure them."""
+
+    requests: list[Request]
+    answers: list[str]
+    golds: list[Gold]
+    lengths: list[int]
+    kl: SampledKL | None
+    proxy: torch.Tensor | None
+
+    def metrics(self) -> dict[str, float]:
+        """Means over all requests, and of gold over the safe and the unkind ones; ready for a record."""
+        totals = [score.total for score in self.golds]
+        unkind = [request.unkind is not None for request in self.requests]
+        safe_golds = [total for total, bad in zip(totals, unkind, strict=True) if not bad]
+        unkind_golds = [total for total, bad in zip(totals, unkind, strict=True) if bad]
+        numbers = {
+            "gold": _mean(totals),
+            "gold_safe_prompts": _mean(safe_golds),
+            "gold_unkind_prompts": _mean(unkind_golds),
+            "helpfulness": _mean([score.helpfulness for score in self.golds]),
+            "safety": _mean([score.safety for score in self.golds]),
+            "followed": _mean([float(score.followed) for score in self.golds]),
+            "length": _mean([float(length) for length in self.lengths]),
+            **diversity(self.answers),
+        }
+        if self.kl is not None:
+            numbers |= self.kl.metrics()
+        if self.proxy is not None:
+            numbers["proxy"] = float(self.proxy.mean())
+        return numbers
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def judge_policy(
+    policy: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    requests: Sequence[Request],
+    *,
+    max_new_tokens: int,
+    generator: torch.Generator,
+    reference: PreTrainedModel | None = None,
+    score: Score | None = None,
+) -> Judged:
+    """One sampled answer (temperature 1) to each request, judged.
+
+    KL(policy ‖ reference) is measured on these very samples, in nats per sequence; `score` is the proxy reward.
+    """
+    encoded = [encode_prompt(tokenizer, request.text) for request in requests]
+    drawn = draw(policy, tokenizer, encoded, max_new_tokens=max_new_tokens, generator=generator)
+    sequences = Sequences(drawn.tokens, drawn.mask, drawn.response)
+    kl = None
+    if reference is not None:
+        with torch.no_grad(), autocast(policy.device):
+            logp_ref = response_logp(reference, drawn.tokens, drawn.mask, drawn.response)
+        kl = sampled_kl(drawn.logp, logp_ref, drawn.response)
+    answers = response_texts(tokenizer, sequences)
+    return Judged(
+        requests=list(requests),
+        answers=answers,
+        golds=[gold(request, text) for request, text in zip(requests, answers, strict=True)],
+        lengths=[int(count) for count in drawn.response.sum(1)],
+        kl=kl,
+        proxy=score(sequences) if score is not None else None,
+    )
+
+
+def judge_plain_text(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    requests: Sequence[Request],
+    *,
+    max_new_tokens: int,
+    generator: torch.Generator,
+) -> Judged:
+    """As `judge_policy`, for a base model that knows no chat: it continues the prompt as plain text."""
+    encoded = [[tokenizer.bos_token_id, *tokenizer.encode(request.text)] for request in requests]
+    drawn = draw(model, tokenizer, encoded, max_new_tokens=max_new_tokens, generator=generator)
+    answers = response_texts(tokenizer, drawn)
+    return Judged(
+        requests=list(requests),
+        answers=answers,
+        golds=[gold(request, text) for request, text in zip(requests, answers, strict=True)],
+        lengths=[int(count) for count in drawn.response.sum(1)],
+        kl=None,
+        proxy=None,
+    )
+
+
+@dataclass(frozen=True)
+class Pool:
+    """`n` answers to each of P prompts, with gold and proxy scores, (P, n) each."""
+
+    prompts: list[str]
+    answers: list[list[str]]
+    golds: torch.Tensor
+    proxies: torch.Tensor
+
+
+def sample_pool(
+    policy: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    requests: Sequence[Request],
+    *,
+    n: int,
+    score: Score,
+    max_new_tokens: int,
+    generator: torch.Generator,
+    batch: int = 512,
+) -> Pool:
+    """Sample and judge `n` answers to each request; best-of-n for every smaller n follows from the pool by sums."""
+    prompts = [request.text for request in requests for _ in range(n)]
+    answers, proxies = [], []
+    for start in range(0, len(prompts), batch):
+        part = prompts[start : start + batch]
+        encoded = [encode_prompt(tokenizer, prompt) for prompt in part]
+        texts = response_texts(
+            tokenizer,
+            draw(policy, tokenizer, encoded, max_new_tokens=max_new_tokens, generator=generator),
+        )
+        answers += texts
+        proxies.append(score(pack_texts(tokenizer, part, texts)))
+    golds = [gold(prompt, text).total for prompt, text in zip(prompts, answers, strict=True)]
+    rows = [answers[start : start + n] for start in range(0, len(answers), n)]
+    return Pool(
+        [request.text for request in requests],
+        rows,
+        torch.tensor(golds).view(-1, n),
+        torch.cat(proxies).view(-1, n),
+    )

@@ -1,0 +1,97 @@
+"""A reward model from pairwise comparisons, by the Bradley–Terry likelihood (Christiano et al. 2017; Ouyang et al. 2022).
+
+The score of a sequence is read at its last token. Scores are identified only up to a shift, so that after training they
+are moved to mean 0 and standard deviation 1 on reference sequences (Ziegler et al. 2019, §2.1); the two numbers are kept
+in the model's own configuration as `mean` and `std`, where OpenRLHF looks for them too.
+
+Simplification: one pair a prompt and not K ranked answers.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from rlhf_mini.batch import Pairs, Sequences
+from rlhf_mini.devices import autocast
+from rlhf_mini.loop import Hook, OptimizerConfig, fit
+from rlhf_mini.losses import pairwise_loss
+from rlhf_mini.methods.sft import shuffled_batches
+from rlhf_mini.models import sequence_scores
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewardModelConfig:
+    """`epochs` passes over the pairs in batches of `batch`; a last incomplete batch is dropped."""
+
+    epochs: int
+    batch: int
+    optimizer: OptimizerConfig
+
+    def __post_init__(self) -> None:
+        if min(self.epochs, self.batch) < 1:
+            raise ValueError(f"epochs and batch must be at least 1, got {self}")
+
+
+def raw_scores(reward_model: PreTrainedModel, sequences: Sequences) -> Tensor:
+    return sequence_scores(reward_model, sequences.tokens, sequences.mask)
+
+
+def train_reward_model(
+    reward_model: PreTrainedModel,
+    pairs: Pairs,
+    *,
+    config: RewardModelConfig,
+    generator: torch.Generator,
+    hooks: Sequence[Hook] = (),
+) -> list[dict[str, float]]:
+    """Train in place on pairs; returns the history of `fit`, with the batch's `accuracy`."""
+
+    def batches() -> Iterator[Pairs]:
+        rows = shuffled_batches(len(pairs), batch=config.batch, epochs=config.epochs, generator=generator)
+        for row in rows:
+            yield pairs.rows(row).to(reward_model.device)
+
+    def loss_fn(batch: Pairs) -> tuple[Tensor, dict[str, Tensor]]:
+        chosen, rejected = raw_scores(reward_model, batch.chosen), raw_scores(reward_model, batch.rejected)
+        loss = pairwise_loss(chosen, rejected, margin=batch.margin).mean()
+        return loss, {"accuracy": (chosen > rejected).float().mean()}
+
+    reward_model.train()
+    return fit(
+        reward_model,
+        batches(),
+        loss_fn,
+        optimizer=config.optimizer,
+        steps=max(1, config.epochs * (len(pairs) // config.batch)),
+        hooks=hooks,
+        description="reward model",
+    )
+
+
+@torch.no_grad()
+def normalise(reward_model: PreTrainedModel, reference: Sequences) -> None:
+    """Set the model's `config.mean` and `config.std` so that `scores` of `reference` have mean 0 and deviation 1."""
+    reward_model.config.mean, reward_model.config.std = 0.0, 1.0
+    raw = scores(reward_model, reference)
+    reward_model.config.mean, reward_model.config.std = float(raw.mean()), float(raw.std())
+
+
+@torch.no_grad()
+def scores(reward_model: PreTrainedModel, sequences: Sequences, *, batch: int = 256) -> Tensor:
+    """The normalised scores of sequences, (B,) float32 on the CPU; in units of the reference's standard deviation."""
+    parts = []
+    for rows in torch.arange(len(sequences)).split(batch):
+        part = sequences.rows(rows).to(reward_model.device)
+        with autocast(reward_model.device):
+            parts.append(raw_scores(reward_model, part).float().cpu())
+    mean, std = getattr(reward_model.config, "mean", 0.0), getattr(reward_model.config, "std", 1.0)
+    return (torch.cat(parts) - mean) / std
+
+
+def pair_accuracy(reward_model: PreTrainedModel, pairs: Pairs) -> float:
+    """The share of pairs whose chosen answer scores higher; a tie counts one half."""
+    difference = scores(reward_model, pairs.chosen) - scores(reward_model, pairs.rejected)
+    return float((difference > 0).float().mean() + 0.5 * (difference == 0).float().mean())

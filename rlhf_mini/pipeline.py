@@ -1,0 +1,310 @@
+"""The whole of RLHF as named stages, in order, each built once and kept: ask for a stage and get its result.
+
+    tokenizer → base → sft → preferences → reward_model → ppo, ppo_without_kl
+
+A stage's result is a folder in a cache, addressed by everything that went into it: the profile's numbers, the seed, the
+library's code, and the results it builds on. Change any of them and the stage is built anew; change nothing and it is
+read back. Models and tokenizers are saved as `transformers` saves them, data sets as `datasets` does.
+"""
+
+import hashlib
+import json
+import os
+import random
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset, load_from_disk
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from rlhf_mini.batch import Pairs, Rollout
+from rlhf_mini.cache import Store, read_manifest
+from rlhf_mini.code_version import code_version
+from rlhf_mini.data.chat import answer, pack_texts, response_texts
+from rlhf_mini.data.load import load_text
+from rlhf_mini.data.pretrained import load_causal_lm
+from rlhf_mini.data.text import held_out, token_stream
+from rlhf_mini.data.tokenizer import encode_prompt, train_tokenizer
+from rlhf_mini.devices import describe, pick_device
+from rlhf_mini.methods.ppo import PPOConfig, ppo, value_model_for
+from rlhf_mini.methods.pretrain import block_batches, document_batches, pack_documents, pretrain
+from rlhf_mini.methods.reward_model import normalise, scores, train_reward_model
+from rlhf_mini.methods.sft import sft
+from rlhf_mini.models import copy_of, freeze, new_llama, new_reward_model
+from rlhf_mini.profiles import Profile, pick_profile
+from rlhf_mini.worlds import stories
+
+CACHE_VARIABLE = "RLHF_MINI_CACHE"
+
+
+def cache_folder() -> Path:
+    """Where stages are kept: RLHF_MINI_CACHE, else `~/.cache/rlhf_mini`."""
+    return Path(os.environ.get(CACHE_VARIABLE) or Path.home() / ".cache" / "rlhf_mini")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of the pipeline: what it needs, the profile's fields it reads, and how it is built."""
+
+    needs: tuple[str, ...]
+    reads: tuple[str, ...]
+    build: "Callable[[Pipeline, Path], None]"
+
+
+class Pipeline:
+    """The stages for one profile and one seed.
+
+    >>> [*STAGES][:3]
+    ['tokenizer', 'base', 'sft']
+    """
+
+    def __init__(
+        self,
+        profile: Profile | str | None = None,
+        *,
+        seed: int = 0,
+        cache: Path | None = None,
+        text: Path | str | None = None,
+        base_model: str | None = None,
+    ) -> None:
+        """`text` (any source of `load_text`) replaces the story world as what the base model is trained on.
+
+        `base_model` (a hub name or a saved folder) replaces tokenizer and base model altogether.
+        """
+        if text is not None and base_model is not None:
+            raise ValueError("give a text to pretrain on or a base model, not both: a base model is not pretrained")
+        profile = profile if isinstance(profile, Profile) else pick_profile(profile)
+        self.profile = profile.for_text() if text is not None else profile
+        self.seed = seed
+        self.device = pick_device()
+        self.store = Store(cache or cache_folder())
+        self.base_model = base_model
+        self.text = None if text is None else held_out(load_text(text), fraction=0.1)
+
+    def key(self, stage: str) -> dict[str, Any]:
+        """Everything that the result of a stage depends on, in JSON values."""
+        numbers = asdict(self.profile)
+        return {
+            "seed": self.seed,
+            "code": code_version(),
+            "device": describe(self.device),
+            **self._source(),
+            "numbers": {name: numbers[name] for name in STAGES[stage].reads},
+            "needs": {name: self.store.path(name, self.key(name)).name for name in STAGES[stage].needs},
+        }
+
+    def _source(self) -> dict[str, Any]:
+        """What replaces the story world, if anything does: a hash of the text, or the base model's name."""
+        if self.text is not None:
+            return {"text": hashlib.sha256("\0".join(self.text[0]).encode()).hexdigest()}
+        return {} if self.base_model is None else {"base_model": self.base_model}
+
+    def order(self, stage: str) -> list[str]:
+        """The stages that a stage needs, in the order in which they are built, itself the last.
+
+        >>> Pipeline("quick").order("sft")
+        ['tokenizer', 'base', 'sft']
+        """
+        needed = [before for name in STAGES[stage].needs for before in self.order(name)]
+        return [*dict.fromkeys([*needed, stage])]
+
+    def is_built(self, stage: str) -> bool:
+        """Whether the stage is in the cache, whole."""
+        return self.store.has(stage, self.key(stage))
+
+    def get(self, stage: str) -> Path:
+        """The folder of a stage's result; built now, with all that it needs, unless it is in the cache."""
+        if stage not in STAGES:
+            raise ValueError(f"unknown stage {stage!r}: choose one of {', '.join(STAGES)}")
+        for name in STAGES[stage].needs:
+            self.get(name)
+        return self.store.get(stage, self.key(stage), lambda folder: STAGES[stage].build(self, folder))
+
+    def seconds(self, stage: str) -> float:
+        """How long the stage took when it was built."""
+        return float(read_manifest(self.get(stage))["seconds"])
+
+    def summary(self, stage: str) -> str:
+        """The last numbers that the stage logged, in one line."""
+        if not (self.get(stage) / "history.json").exists():
+            return ""
+        last = self.history(stage)[-1]
+        shown = [name for name in ("loss", "accuracy", "score", "gold", "kl_k1") if name in last]
+        return ", ".join(f"{name} {last[name]:.3f}" for name in shown)
+
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The tokenizer that all stages share."""
+        return AutoTokenizer.from_pretrained(self.get("tokenizer"))
+
+    def policy(self, stage: str) -> PreTrainedModel:
+        """The language model that a stage made, frozen, on this machine's device."""
+        return freeze(AutoModelForCausalLM.from_pretrained(self.get(stage))).to(self.device)
+
+    def reward_model(self, stage: str = "reward_model") -> PreTrainedModel:
+        """The reward model, frozen, on this machine's device."""
+        return freeze(AutoModelForSequenceClassification.from_pretrained(self.get(stage))).to(self.device)
+
+    def history(self, stage: str) -> list[dict[str, float]]:
+        """What the stage logged: one entry a training step, for PPO one an iteration."""
+        return json.loads((self.get(stage) / "history.json").read_text())
+
+    def preferences(self, split: str) -> Dataset:
+        """The annotated pairs: `train` or `test`."""
+        return load_from_disk(str(self.get("preferences") / split))
+
+    def generator(self, purpose: str) -> torch.Generator:
+        """A generator on the CPU that depends on the seed and on what it is for."""
+        return torch.Generator().manual_seed(random.Random(f"{self.seed} {purpose}").getrandbits(62))
+
+    def rng(self, purpose: str) -> random.Random:
+        """The same for Python's own random numbers."""
+        return random.Random(f"{self.seed} {purpose}")
+
+
+def _save_history(folder: Path, history: list[dict[str, float]]) -> None:
+    (folder / "history.json").write_text(json.dumps(history))
+
+
+def _build_tokenizer(pipeline: Pipeline, folder: Path) -> None:
+    if pipeline.base_model is not None:
+        load_causal_lm(pipeline.base_model)[1].save_pretrained(folder)
+        return
+    if pipeline.text is not None:
+        train_tokenizer(pipeline.text[0], vocab_size=pipeline.profile.vocab_size).save_pretrained(folder)
+        return
+    rng = pipeline.rng("tokenizer")
+    texts = [stories.draw_document(rng) for _ in range(4000)]
+    texts += [request.text for request in stories.draw_requests(1000, seed=pipeline.seed)]
+    train_tokenizer(texts, vocab_size=pipeline.profile.vocab_size).save_pretrained(folder)
+
+
+def _build_base(pipeline: Pipeline, folder: Path) -> None:
+    profile, tokenizer, rng = pipeline.profile, pipeline.tokenizer(), pipeline.rng("documents")
+    if pipeline.base_model is not None:
+        load_causal_lm(pipeline.base_model)[0].save_pretrained(folder)
+        return
+    model = new_llama(
+        vocab_size=len(tokenizer),
+        width=profile.width,
+        layers=profile.layers,
+        heads=profile.heads,
+        context=profile.context,
+        pad_token=tokenizer.pad_token_id,
+        eos_token=tokenizer.eos_token_id,
+        bos_token=tokenizer.bos_token_id,
+        seed=pipeline.seed,
+    ).to(pipeline.device)
+    config, generator = profile.pretrain, pipeline.generator("pretrain")
+    if pipeline.text is not None:
+        batches = block_batches(token_stream(tokenizer, pipeline.text[0]), config=config, generator=generator)
+    else:
+        documents = pack_documents(tokenizer, [stories.draw_document(rng) for _ in range(profile.documents)])
+        batches = document_batches(documents, batch=config.batch, generator=generator)
+    history = pretrain(model, batches, config=config)
+    model.save_pretrained(folder)
+    _save_history(folder, history)
+
+
+def _build_sft(pipeline: Pipeline, folder: Path) -> None:
+    profile, tokenizer = pipeline.profile, pipeline.tokenizer()
+    rows = stories.demonstrations(profile.demonstrations, seed=pipeline.seed)
+    sequences = pack_texts(tokenizer, [r["prompt"] for r in rows], [r["completion"] for r in rows])
+    model = copy_of(pipeline.policy("base"))
+    history = sft(model, sequences, config=profile.sft, generator=pipeline.generator("sft"))
+    model.save_pretrained(folder)
+    _save_history(folder, history)
+
+
+def _build_preferences(pipeline: Pipeline, folder: Path) -> None:
+    profile, tokenizer, policy = pipeline.profile, pipeline.tokenizer(), pipeline.policy("sft")
+    for split, count in (("train", profile.pairs), ("test", profile.test_pairs)):
+        requests = stories.draw_requests(count, seed=pipeline.seed + 1, held_out=split == "test")
+        prompts = [request.text for request in requests]
+        generator = pipeline.generator(f"preferences {split}")
+        first, second = (
+            answer(policy, tokenizer, prompts, max_new_tokens=profile.max_new_tokens, generator=generator)
+            for _ in range(2)
+        )
+        rows = [{"prompt": p, "first": a, "second": b} for p, a, b in zip(prompts, first, second, strict=True)]
+        judged = stories.annotate(rows, seed=pipeline.seed)
+        Dataset.from_list(judged).save_to_disk(str(folder / split))
+
+
+def pack_pairs(tokenizer: PreTrainedTokenizerBase, dataset: Dataset) -> Pairs:
+    """A preference data set (columns `prompt`, `chosen`, `rejected`) as token sequences."""
+    prompts = list(dataset["prompt"])
+    return Pairs(
+        chosen=pack_texts(tokenizer, prompts, list(dataset["chosen"])),
+        rejected=pack_texts(tokenizer, prompts, list(dataset["rejected"])),
+    )
+
+
+def _build_reward_model(pipeline: Pipeline, folder: Path) -> None:
+    profile, tokenizer = pipeline.profile, pipeline.tokenizer()
+    pairs = pack_pairs(tokenizer, pipeline.preferences("train"))
+    model = new_reward_model(pipeline.policy("sft"), seed=pipeline.seed).requires_grad_(True)
+    history = train_reward_model(
+        model, pairs, config=profile.reward_model, generator=pipeline.generator("reward_model")
+    )
+    normalise(model, pairs.rejected)
+    model.save_pretrained(folder)
+    _save_history(folder, history)
+
+
+def _run_ppo(pipeline: Pipeline, folder: Path, config: PPOConfig) -> None:
+    tokenizer, reward_model = pipeline.tokenizer(), pipeline.reward_model()
+    policy, reference = copy_of(pipeline.policy("sft")), pipeline.policy("sft")
+    requests = stories.draw_requests(4000, seed=pipeline.seed + 2)
+    words = {tuple(encode_prompt(tokenizer, request.text)): request.text for request in requests}
+
+    def add_gold(iteration: int, rollout: Rollout, metrics: dict[str, float]) -> None:
+        """The truth, logged but never trained on."""
+        prompts = rollout.sequences.mask & ~rollout.sequences.response
+        asked = [words[tuple(row[kept].tolist())] for row, kept in zip(rollout.sequences.tokens, prompts, strict=True)]
+        told = response_texts(tokenizer, rollout.sequences)
+        golds = stories.gold_scores(asked, told)
+        metrics["gold"] = sum(golds) / len(golds)
+
+    log = ppo(
+        policy,
+        value_model_for(reward_model).requires_grad_(True),
+        reference,
+        lambda sequences: scores(reward_model, sequences),
+        tokenizer,
+        [*words],
+        config=config,
+        generator=pipeline.generator("ppo"),
+        on_rollout=add_gold,
+    )
+    policy.save_pretrained(folder)
+    _save_history(folder, log)
+
+
+STAGES: dict[str, Stage] = {
+    "tokenizer": Stage((), ("vocab_size",), _build_tokenizer),
+    "base": Stage(
+        ("tokenizer",), ("width", "layers", "heads", "context", "documents", "pretrain"), _build_base
+    ),
+    "sft": Stage(("tokenizer", "base"), ("demonstrations", "sft"), _build_sft),
+    "preferences": Stage(("tokenizer", "sft"), ("pairs", "test_pairs", "ppo"), _build_preferences),
+    "reward_model": Stage(("tokenizer", "sft", "preferences"), ("reward_model",), _build_reward_model),
+    "ppo": Stage(
+        ("tokenizer", "sft", "reward_model"),
+        ("ppo",),
+        lambda pipeline, folder: _run_ppo(pipeline, folder, pipeline.profile.ppo),
+    ),
+    "ppo_without_kl": Stage(
+        ("tokenizer", "sft", "reward_model"),
+        ("ppo_without_kl",),
+        lambda pipeline, folder: _run_ppo(pipeline, folder, pipeline.profile.ppo_without_kl),
+    ),
+}

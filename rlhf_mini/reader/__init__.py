@@ -1,0 +1,48 @@
+"""What the reader sees: figures, diagrams, tables, source, and the chapter's first and last lines, in one
+style.
+"""
+
+from rlhf_mini.reader.bars import interval_bars, score_histogram
+from rlhf_mini.reader.colab import first_cell, repository_address, setup
+from rlhf_mini.reader.diagrams import Arrow, Box, Flow, flow_diagram
+from rlhf_mini.reader.frames import frames
+from rlhf_mini.reader.picture import Picture, beside, new_figure, picture, show
+from rlhf_mini.reader.plots import (
+    Curve,
+    Level,
+    learning_curves,
+    proxy_and_gold,
+    training_curves,
+)
+from rlhf_mini.reader.provenance import provenance
+from rlhf_mini.reader.source import show_source
+from rlhf_mini.reader.tables import Sample, compare_samples, records, samples_table
+
+__all__ = [
+    "Arrow",
+    "Box",
+    "Curve",
+    "Flow",
+    "Level",
+    "Picture",
+    "Sample",
+    "beside",
+    "compare_samples",
+    "first_cell",
+    "flow_diagram",
+    "frames",
+    "interval_bars",
+    "learning_curves",
+    "new_figure",
+    "picture",
+    "provenance",
+    "proxy_and_gold",
+    "records",
+    "repository_address",
+    "samples_table",
+    "score_histogram",
+    "setup",
+    "show",
+    "show_source",
+    "training_curves",
+]

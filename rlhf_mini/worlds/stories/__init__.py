@@ -1,0 +1,48 @@
+"""The story world: a grammar, a parser, a gold reward, readers who ask, writers who show, judges who choose."""
+
+from rlhf_mini.worlds.stories.annotators import PANEL, RATINGS, Annotator, agreement, annotate
+from rlhf_mini.worlds.stories.demonstrators import CREW, Demonstrator, demonstrate, demonstrations
+from rlhf_mini.worlds.stories.gold import BEST, Gold, gold, gold_scores
+from rlhf_mini.worlds.stories.grammar import (
+    Facts,
+    count_stories,
+    draw_document,
+    draw_facts,
+    entropy,
+    is_held_out,
+    title_of,
+    vocabulary,
+    write_story,
+)
+from rlhf_mini.worlds.stories.parser import Reading, read_story
+from rlhf_mini.worlds.stories.requests import Request, draw_requests, read_request
+
+__all__ = [
+    "BEST",
+    "CREW",
+    "PANEL",
+    "RATINGS",
+    "Annotator",
+    "Demonstrator",
+    "Facts",
+    "Gold",
+    "Reading",
+    "Request",
+    "agreement",
+    "annotate",
+    "count_stories",
+    "demonstrate",
+    "demonstrations",
+    "draw_document",
+    "draw_facts",
+    "draw_requests",
+    "entropy",
+    "gold",
+    "gold_scores",
+    "is_held_out",
+    "read_request",
+    "read_story",
+    "title_of",
+    "vocabulary",
+    "write_story",
+]
