@@ -1,6 +1,7 @@
-"""Settings for the notebooks under `pytest --nbval`: the quick profile, no progress bars, a fair share of the cores.
+"""The notebooks under `pytest --nbval`: the quick profile, no progress bars, a fair share of the cores.
 
-A kernel inherits them. Whatever is set already stays, so `RLHF_MINI_PROFILE=full pytest --nbval` runs the full profile.
+Kernels inherit these settings. Whatever is set already stays, so `RLHF_MINI_PROFILE=full pytest --nbval` runs
+the full profile.
 """
 
 import os

@@ -83,8 +83,9 @@ class Store:
             _sync(self.root)
             _remove(aside)
         except BaseException as error:
+            full = _is_disk_full(error, self.root)
             _remove(folder)
-            if _is_disk_full(error):
+            if full:
                 free = shutil.disk_usage(self.root).free / 2**20
                 raise OSError(
                     errno.ENOSPC,
@@ -207,7 +208,8 @@ def _remove(folder: Path) -> None:
         folder.unlink(missing_ok=True)
 
 
-def _is_disk_full(error: BaseException) -> bool:
-    # Libraries in Rust raise errors of their own, which name the cause in words only.
+def _is_disk_full(error: BaseException, root: Path) -> bool:
+    # Libraries in Rust raise errors of their own, which name the cause in words only; torch.save does not name it.
+    nothing_left = isinstance(error, Exception) and shutil.disk_usage(root).free < 2**20
     full = (errno.ENOSPC, errno.EDQUOT) if hasattr(errno, "EDQUOT") else (errno.ENOSPC,)
-    return getattr(error, "errno", None) in full or "No space left on device" in str(error)
+    return getattr(error, "errno", None) in full or "No space left on device" in str(error) or nothing_left

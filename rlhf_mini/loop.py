@@ -198,5 +198,5 @@ def _refuse_non_finite(entry: dict[str, float], step: int, steps: int) -> None:
         if not math.isfinite(entry[name]):
             raise FloatingPointError(
                 f"step {step} of {steps}: {name} is {entry[name]}; the parameters are as step {step - 1} "
-                "left them. Look for log 0 or a division by an empty mask in the loss, or lower the learning rate"
+                "left them. Look for log 0 or an empty mask in the loss, or lower the learning rate"
             )

@@ -1,7 +1,7 @@
 """The phenomena that the book teaches, each measured and judged: `rlhf-mini phenomena` prints this table.
 
-A row states what must be seen, the numbers that show it, and a verdict computed from them. What must be seen is fixed
-here, before any run; a row that fails means that the world, a model or the code is wrong.
+A row states what must be seen, the numbers that show it, and a verdict computed from them. What must be seen
+is fixed here, before any run; a row that fails means that the world, a model or the code is wrong.
 """
 
 import dataclasses
@@ -10,8 +10,6 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-
-import torch
 
 from rlhf_mini import __version__
 from rlhf_mini.data.text import token_stream
@@ -58,7 +56,7 @@ def held_out_requests(pipeline: Pipeline) -> list[stories.Request]:
 
 
 def pretraining(pipeline: Pipeline) -> dict[str, float]:
-    """Held-out loss of the base model beside the grammar's entropy, in nats per document and as perplexities."""
+    """Held-out loss of the base model and the grammar's entropy, in nats per document and as perplexity."""
     rng = random.Random(f"held-out documents {pipeline.seed}")
     documents = [stories.draw_document(rng) for _ in range(1000)]
     tokenizer = pipeline.tokenizer()
@@ -103,12 +101,11 @@ def _trained_accuracy(pipeline: Pipeline, backbone: Pipeline, labels: int) -> fl
 
 
 def reward_modelling(pipeline: Pipeline) -> dict[str, float]:
-    """Held-out accuracy of the reward model, its Bayes ceiling, and how accuracy grows with labels and size."""
+    """Held-out accuracy of the reward model, its Bayes ceiling, and how it grows with labels and size."""
     test = pipeline.preferences("test")
     pairs = pack_pairs(pipeline.tokenizer(), test)
-    small = Pipeline(
-        dataclasses.replace(pipeline.profile, **pipeline.profile.small_model), seed=pipeline.seed, cache=pipeline.store.root
-    )
+    profile = dataclasses.replace(pipeline.profile, **pipeline.profile.small_model)
+    small = Pipeline(profile, seed=pipeline.seed, cache=pipeline.store.root)
     labels = pipeline.profile.pairs
     return {
         "accuracy": pair_accuracy(pipeline.reward_model(), pairs),
@@ -137,7 +134,10 @@ def best_of_n_pool(pipeline: Pipeline) -> Pool:
 
 
 def best_of_n(pipeline: Pipeline) -> dict[str, float]:
-    """Expected gold and proxy of best-of-n by the proxy, and the measured KL beside its bound, for n to the pool's size."""
+    """Expected gold and proxy of best-of-n by the proxy, and the measured KL beside its bound.
+
+    For every n of `BEST_OF` up to the pool's size.
+    """
     pool, numbers = best_of_n_pool(pipeline), {}
     size = pool.golds.shape[1]
     for n in (n for n in BEST_OF if n <= size):
@@ -150,7 +150,7 @@ def best_of_n(pipeline: Pipeline) -> dict[str, float]:
 
 
 def ppo_with_kl(pipeline: Pipeline) -> dict[str, float]:
-    """Held-out gold before and after PPO with its KL penalty, the share of the gap closed, and the KL spent."""
+    """Held-out gold before and after PPO with its KL penalty, the share of the gap closed, the KL spent."""
     before, after = _judged(pipeline, "sft"), _judged(pipeline, "ppo")
     return {
         "gold_sft": before["gold"],
@@ -172,7 +172,7 @@ def smoothed(values: list[float], *, window: int = 5) -> list[float]:
 
 
 def ppo_without_kl(pipeline: Pipeline) -> dict[str, float]:
-    """Gold and proxy along PPO without a KL penalty, on the training requests, and at its end on held-out ones."""
+    """Gold and proxy along PPO without a KL penalty on training requests, and at its end on held-out ones."""
     log, after = pipeline.history("ppo_without_kl"), _judged(pipeline, "ppo_without_kl")
     golds, proxies = (smoothed([entry[name] for entry in log]) for name in ("gold", "score"))
     peak = max(range(len(golds)), key=golds.__getitem__)
@@ -199,24 +199,32 @@ PHENOMENA = (
     ),
     Phenomenon(
         "SFT",
-        "requests followed at least three times as often as by the base model, and gold at least 0.5 below the best",
+        "requests followed at least three times as often as by the base model, "
+        "and gold at least 0.5 below the best",
         fine_tuning,
-        lambda m: m["followed_sft"] >= max(3 * m["followed_base"], 0.1) and m["gold_sft"] < m["best_gold"] - 0.5,
+        lambda m: (
+            m["followed_sft"] >= max(3 * m["followed_base"], 0.1) and m["gold_sft"] < m["best_gold"] - 0.5
+        ),
     ),
     Phenomenon(
         "reward model",
-        "held-out accuracy above 65% and below the Bayes ceiling; higher with ten times the labels; higher with a larger model",
+        "held-out accuracy above 65% and below the Bayes ceiling; "
+        "higher with ten times the labels; higher with a larger model",
         reward_modelling,
-        lambda m: 0.65 < m["accuracy"] < m["bayes_ceiling"]
-        and m["accuracy_all_labels"] > m["accuracy_tenth_of_labels"]
-        and m["accuracy_all_labels"] > m["accuracy_small_model"],
+        lambda m: (
+            0.65 < m["accuracy"] < m["bayes_ceiling"]
+            and m["accuracy_all_labels"] > m["accuracy_tenth_of_labels"]
+            and m["accuracy_all_labels"] > m["accuracy_small_model"]
+        ),
     ),
     Phenomenon(
         "best-of-n",
         "gold rises from n = 1 to 4 to 16; measured KL never above log n − (n − 1)/n",
         best_of_n,
-        lambda m: m["gold_1"] < m["gold_4"] < m["gold_16"]
-        and all(m[f"kl_{n}"] <= m[f"kl_bound_{n}"] + 1e-9 for n in BEST_OF if f"kl_{n}" in m),
+        lambda m: (
+            m["gold_1"] < m["gold_4"] < m["gold_16"]
+            and all(m[f"kl_{n}"] <= m[f"kl_bound_{n}"] + 1e-9 for n in BEST_OF if f"kl_{n}" in m)
+        ),
     ),
     Phenomenon(
         "PPO with KL",
@@ -228,11 +236,22 @@ PHENOMENA = (
         "PPO without KL",
         "the proxy keeps rising while gold turns and ends at least 0.5 below its peak",
         ppo_without_kl,
-        lambda m: m["proxy_end"] > m["proxy_at_gold_peak"] > m["proxy_start"]
-        and m["gold_end"] <= m["gold_peak"] - 0.5
-        and m["gold_peak"] > m["gold_start"],
+        lambda m: (
+            m["proxy_end"] > m["proxy_at_gold_peak"] > m["proxy_start"]
+            and m["gold_end"] <= m["gold_peak"] - 0.5
+            and m["gold_peak"] > m["gold_start"]
+        ),
     ),
 )
+
+
+def describe_numbers(record: Record) -> str:
+    """The record's numbers in one line, to three significant digits; without the verdict."""
+    numbers = {name: float(value) for name, value in record.metrics.items() if name != "holds"}
+    return "  ".join(
+        f"{name} {value:.0f}" if abs(value) >= 999.5 else f"{name} {value:.3g}"
+        for name, value in numbers.items()
+    )
 
 
 def measure(phenomenon: Phenomenon, pipeline: Pipeline) -> Record:
@@ -249,5 +268,8 @@ def measure(phenomenon: Phenomenon, pipeline: Pipeline) -> Record:
         threads=thread_count(),
         seconds=time.perf_counter() - started,
         version=__version__,
-        metrics={**{name: float(value) for name, value in numbers.items()}, "holds": bool(phenomenon.holds(numbers))},
+        metrics={
+            **{name: float(value) for name, value in numbers.items()},
+            "holds": bool(phenomenon.holds(numbers)),
+        },
     )

@@ -2,9 +2,10 @@
 
     tokenizer → base → sft → preferences → reward_model → ppo, ppo_without_kl
 
-A stage's result is a folder in a cache, addressed by everything that went into it: the profile's numbers, the seed, the
-library's code, and the results it builds on. Change any of them and the stage is built anew; change nothing and it is
-read back. Models and tokenizers are saved as `transformers` saves them, data sets as `datasets` does.
+A stage's result is a folder in a cache, addressed by everything that went into it: the profile's numbers, the
+seed, the library's code, and the results it builds on. Change any of them and the stage is built anew; change
+nothing and it is read back. Models and tokenizers are saved as `transformers` saves them, data sets as
+`datasets` does.
 """
 
 import hashlib
@@ -38,7 +39,7 @@ from rlhf_mini.devices import describe, pick_device
 from rlhf_mini.methods.ppo import PPOConfig, ppo, value_model_for
 from rlhf_mini.methods.pretrain import block_batches, document_batches, pack_documents, pretrain
 from rlhf_mini.methods.reward_model import normalise, scores, train_reward_model
-from rlhf_mini.methods.sft import sft
+from rlhf_mini.methods.sft import check_fits, sft
 from rlhf_mini.models import copy_of, freeze, new_llama, new_reward_model
 from rlhf_mini.profiles import Profile, pick_profile
 from rlhf_mini.worlds import stories
@@ -49,6 +50,12 @@ CACHE_VARIABLE = "RLHF_MINI_CACHE"
 def cache_folder() -> Path:
     """Where stages are kept: RLHF_MINI_CACHE, else `~/.cache/rlhf_mini`."""
     return Path(os.environ.get(CACHE_VARIABLE) or Path.home() / ".cache" / "rlhf_mini")
+
+
+def _state_of(folder: Path) -> dict[str, list[int]]:
+    """Size and time of change of a local model's files, to notice new ones; empty for a hub name."""
+    files = sorted(file for file in folder.glob("*") if file.is_file())
+    return {file.name: [file.stat().st_size, file.stat().st_mtime_ns] for file in files}
 
 
 @dataclass(frozen=True)
@@ -79,9 +86,12 @@ class Pipeline:
         """`text` (any source of `load_text`) replaces the story world as what the base model is trained on.
 
         `base_model` (a hub name or a saved folder) replaces tokenizer and base model altogether.
+        `cache` is where results are kept, `cache_folder()` if not given.
         """
         if text is not None and base_model is not None:
-            raise ValueError("give a text to pretrain on or a base model, not both: a base model is not pretrained")
+            raise ValueError(
+                "give a text to pretrain on or a base model, not both: a base model is not pretrained"
+            )
         profile = profile if isinstance(profile, Profile) else pick_profile(profile)
         self.profile = profile.for_text() if text is not None else profile
         self.seed = seed
@@ -92,7 +102,7 @@ class Pipeline:
 
     def key(self, stage: str) -> dict[str, Any]:
         """Everything that the result of a stage depends on, in JSON values."""
-        numbers = asdict(self.profile)
+        numbers = {**asdict(self.profile), "max_new_tokens": self.profile.max_new_tokens}
         return {
             "seed": self.seed,
             "code": code_version(),
@@ -103,10 +113,12 @@ class Pipeline:
         }
 
     def _source(self) -> dict[str, Any]:
-        """What replaces the story world, if anything does: a hash of the text, or the base model's name."""
+        """What replaces the story world, if anything does: a hash of the text, or which base model it is."""
         if self.text is not None:
             return {"text": hashlib.sha256("\0".join(self.text[0]).encode()).hexdigest()}
-        return {} if self.base_model is None else {"base_model": self.base_model}
+        if self.base_model is None:
+            return {}
+        return {"base_model": self.base_model, "files": _state_of(Path(self.base_model))}
 
     def order(self, stage: str) -> list[str]:
         """The stages that a stage needs, in the order in which they are built, itself the last.
@@ -208,6 +220,7 @@ def _build_base(pipeline: Pipeline, folder: Path) -> None:
         batches = block_batches(token_stream(tokenizer, pipeline.text[0]), config=config, generator=generator)
     else:
         documents = pack_documents(tokenizer, [stories.draw_document(rng) for _ in range(profile.documents)])
+        check_fits(documents, model)
         batches = document_batches(documents, batch=config.batch, generator=generator)
     history = pretrain(model, batches, config=config)
     model.save_pretrained(folder)
@@ -234,7 +247,9 @@ def _build_preferences(pipeline: Pipeline, folder: Path) -> None:
             answer(policy, tokenizer, prompts, max_new_tokens=profile.max_new_tokens, generator=generator)
             for _ in range(2)
         )
-        rows = [{"prompt": p, "first": a, "second": b} for p, a, b in zip(prompts, first, second, strict=True)]
+        rows = [
+            {"prompt": p, "first": a, "second": b} for p, a, b in zip(prompts, first, second, strict=True)
+        ]
         judged = stories.annotate(rows, seed=pipeline.seed)
         Dataset.from_list(judged).save_to_disk(str(folder / split))
 
@@ -269,9 +284,9 @@ def _run_ppo(pipeline: Pipeline, folder: Path, config: PPOConfig) -> None:
     def add_gold(iteration: int, rollout: Rollout, metrics: dict[str, float]) -> None:
         """The truth, logged but never trained on."""
         prompts = rollout.sequences.mask & ~rollout.sequences.response
-        asked = [words[tuple(row[kept].tolist())] for row, kept in zip(rollout.sequences.tokens, prompts, strict=True)]
-        told = response_texts(tokenizer, rollout.sequences)
-        golds = stories.gold_scores(asked, told)
+        rows = zip(rollout.sequences.tokens, prompts, strict=True)
+        asked = [words[tuple(tokens[prompt].tolist())] for tokens, prompt in rows]
+        golds = stories.gold_scores(asked, response_texts(tokenizer, rollout.sequences))
         metrics["gold"] = sum(golds) / len(golds)
 
     log = ppo(
@@ -295,7 +310,7 @@ STAGES: dict[str, Stage] = {
         ("tokenizer",), ("width", "layers", "heads", "context", "documents", "pretrain"), _build_base
     ),
     "sft": Stage(("tokenizer", "base"), ("demonstrations", "sft"), _build_sft),
-    "preferences": Stage(("tokenizer", "sft"), ("pairs", "test_pairs", "ppo"), _build_preferences),
+    "preferences": Stage(("tokenizer", "sft"), ("pairs", "test_pairs", "max_new_tokens"), _build_preferences),
     "reward_model": Stage(("tokenizer", "sft", "preferences"), ("reward_model",), _build_reward_model),
     "ppo": Stage(
         ("tokenizer", "sft", "reward_model"),

@@ -1,12 +1,13 @@
 """Every number of every run, in one table: how large the models are, how long they train, on how much data.
 
-`quick` is for two CPU cores and minutes; `full` for one GPU. The environment variable RLHF_MINI_PROFILE chooses, else
-`full` where there is CUDA and `quick` elsewhere.
+`quick` is for two CPU cores and minutes; `full` for one GPU. The environment variable RLHF_MINI_PROFILE
+chooses, else `full` where there is CUDA and `quick` elsewhere.
 """
 
 import dataclasses
 import os
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -30,7 +31,7 @@ class Profile:
     layers: int
     heads: int
     context: int
-    small_model: dict[str, int]  # what a smaller model changes of these, for comparisons of size
+    small_model: dict[str, Any]  # what a smaller model changes of these, for comparisons of size
     # the data
     documents: int
     demonstrations: int
@@ -46,7 +47,7 @@ class Profile:
     ppo_without_kl: PPOConfig
 
     # pretraining on a reader's own text instead of the stories: what changes
-    text_model: dict[str, int]
+    text_model: dict[str, Any]
     text_pretrain: PretrainConfig
 
     def for_text(self) -> "Profile":
@@ -69,12 +70,12 @@ QUICK = Profile(
     small_model={"width": 32, "layers": 1, "heads": 2},
     documents=20_000,
     demonstrations=4_000,
-    pairs=3_000,
+    pairs=8_000,
     test_pairs=1_000,
     test_prompts=256,
     best_of=64,
     pretrain=PretrainConfig(
-        steps=1600,
+        steps=1400,
         batch=24,
         block=96,
         optimizer=OptimizerConfig(learning_rate=6e-3, warmup_steps=50, final_fraction=0.05),
@@ -82,12 +83,12 @@ QUICK = Profile(
     sft=SFTConfig(
         epochs=2,
         batch=32,
-        optimizer=OptimizerConfig(learning_rate=1e-3, warmup_steps=20, final_fraction=0.05),
+        optimizer=OptimizerConfig(learning_rate=2e-3, warmup_steps=20, final_fraction=0.05),
     ),
     reward_model=RewardModelConfig(
-        epochs=2,
+        epochs=1,
         batch=32,
-        optimizer=OptimizerConfig(learning_rate=5e-4, warmup_steps=20, final_fraction=0.05),
+        optimizer=OptimizerConfig(learning_rate=3e-3, warmup_steps=20, final_fraction=0.05),
     ),
     ppo=PPOConfig(
         iterations=30,
@@ -96,7 +97,7 @@ QUICK = Profile(
         epochs=1,
         max_new_tokens=110,
         kl_weight=0.05,
-        optimizer=OptimizerConfig(learning_rate=4e-4, betas=(0.9, 0.98), warmup_steps=4),
+        optimizer=OptimizerConfig(learning_rate=2e-4, betas=(0.9, 0.98), warmup_steps=4),
     ),
     ppo_without_kl=PPOConfig(
         iterations=80,
@@ -105,14 +106,16 @@ QUICK = Profile(
         epochs=1,
         max_new_tokens=110,
         kl_weight=0.0,
-        optimizer=OptimizerConfig(learning_rate=4e-4, betas=(0.9, 0.98), warmup_steps=4),
+        optimizer=OptimizerConfig(learning_rate=2e-4, betas=(0.9, 0.98), warmup_steps=4),
     ),
     text_model={"width": 192, "layers": 4, "heads": 6, "vocab_size": 1024},
     text_pretrain=PretrainConfig(
         steps=1500,
         batch=16,
         block=128,
-        optimizer=OptimizerConfig(learning_rate=0.003, weight_decay=0.1, warmup_steps=100, final_fraction=0.02),
+        optimizer=OptimizerConfig(
+            learning_rate=0.003, weight_decay=0.1, warmup_steps=100, final_fraction=0.02
+        ),
     ),
 )
 
@@ -169,7 +172,9 @@ FULL = Profile(
         steps=3000,
         batch=64,
         block=128,
-        optimizer=OptimizerConfig(learning_rate=0.001, weight_decay=0.1, warmup_steps=100, final_fraction=0.02),
+        optimizer=OptimizerConfig(
+            learning_rate=0.001, weight_decay=0.1, warmup_steps=100, final_fraction=0.02
+        ),
     ),
 )
 

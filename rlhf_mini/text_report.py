@@ -18,7 +18,8 @@ def report_on_text(pipeline: Pipeline) -> str:
     baseline = ngram_baseline(train, test)
     lines = [f"held-out text: {byte_count(test):,} bytes, the last tenth; bits per byte, lower is better"]
     for order in (1, 2, 3, LONGEST_ORDER):
-        lines.append(f"  byte {order}-gram, Kneser–Ney          {fit_ngram(train, order=order).bits_per_byte(test):.3f}")
+        counted = fit_ngram(train, order=order).bits_per_byte(test)
+        lines.append(f"  byte {order}-gram, Kneser–Ney          {counted:.3f}")
     lines.append(f"  byte {baseline.order}-gram, the best order     {baseline.bits_per_byte:.3f}")
     lines.append(f"  base model                      {measured:.3f}")
     return "\n".join(lines)

@@ -55,6 +55,16 @@ def test_rows_in_the_order_chosen():
     assert torch.equal(batch.rows(slice(1, 3)).tokens, batch.tokens[1:])
 
 
+def test_rows_leave_out_columns_that_are_padding_in_all_of_them():
+    short = packed().rows([2, 2])  # three real tokens; the batch was padded to five
+    assert short.tokens.tolist() == [[1, 5, 2]] * 2
+    assert torch.equal(short.mask, bools("xxx", "xxx"))
+    assert torch.equal(short.response, bools("..x", "..x"))
+    part = rollout(advantages=torch.arange(15.0).view(3, 5)).rows([2])
+    assert part.advantages.tolist() == [[10.0, 11.0, 12.0]]
+    assert part.scores.tolist() == [30.0]
+
+
 def test_to_moves_every_tensor():
     moved = packed().to(torch.device("cpu"))
     assert torch.equal(moved.tokens, packed().tokens)
@@ -128,8 +138,8 @@ def test_pairs():
     assert len(pairs) == 3
     chosen = pairs.rows([2])
     assert chosen.margin.tolist() == [2.0]
-    assert torch.equal(chosen.chosen.tokens, pairs.chosen.tokens[2:])
-    assert torch.equal(chosen.rejected.tokens, pairs.rejected.tokens[2:])
+    assert torch.equal(chosen.chosen.tokens, pairs.chosen.rows([2]).tokens)
+    assert torch.equal(chosen.rejected.tokens, pairs.rejected.rows([2]).tokens)
     assert Pairs(packed(), packed()).rows([0]).margin is None
     assert Pairs(packed(), packed()).to("cpu").margin is None
     assert torch.equal(pairs.to("cpu").margin, pairs.margin)

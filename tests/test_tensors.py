@@ -31,7 +31,7 @@ def with_junk(values: torch.Tensor, mask: torch.Tensor, junk: float) -> torch.Te
     return torch.where(mask, values, junk).requires_grad_()
 
 
-# ------------------------------------------------------------------------------------------------------- the shift
+# ---- the shift
 
 
 def test_align_moves_one_column_and_puts_zero_first():
@@ -57,7 +57,7 @@ def test_align_of_one_token_is_zero():
     assert align_to_tokens(torch.tensor([[5.0]])).tolist() == [[0.0]]
 
 
-# ----------------------------------------------------------------------------------------------- token log-probability
+# ---- token log-probability
 
 
 def test_token_logp_by_hand():
@@ -138,7 +138,7 @@ def test_token_logp_of_an_empty_batch_is_empty():
     assert token_logp(torch.zeros(0, 3, 4), torch.zeros(0, 3, dtype=torch.int64)).shape == (0, 3)
 
 
-# --------------------------------------------------------------------------------------------------- masked reductions
+# ---- masked reductions
 
 
 def test_masked_sum_by_hand():
@@ -199,7 +199,8 @@ REDUCTIONS = [
 def test_junk_under_the_mask_changes_neither_value_nor_gradient(reduce, junk):
     clean, dirty = with_junk(VALUES, MASK, 0.0), with_junk(VALUES, MASK, junk)
     weights = torch.arange(1, 1 + reduce(clean, MASK).numel(), dtype=F64).view(reduce(clean, MASK).shape)
-    values = [reduce(x, MASK) for x in (clean, dirty)]
+    inputs = (clean, dirty)
+    values = [reduce(x, MASK) for x in inputs]
     gradients = [
         torch.autograd.grad((y * weights).sum(), x)[0] for x, y in zip((clean, dirty), values, strict=True)
     ]
@@ -247,7 +248,7 @@ def test_reductions_keep_the_dtype():
         assert masked_mean(VALUES.to(dtype), MASK).dtype == dtype
 
 
-# ------------------------------------------------------------------------------------------------------- last True
+# ---- last True
 
 
 def test_last_true_index_by_hand():
@@ -267,7 +268,7 @@ def test_last_true_index_refuses_numbers(unchecked):
         last_true_index(torch.ones(1, 2, dtype=torch.int64))
 
 
-# ---------------------------------------------------------------------------------------------------------- the checks
+# ---- the checks
 
 
 def test_require_same_shape_lists_every_name():

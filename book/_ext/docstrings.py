@@ -1,8 +1,8 @@
 """Docstrings as the library writes them, turned into reStructuredText that Sphinx can read without a warning.
 
-They are meant for `help()`: plain paragraphs, `name: what it is` lines or sections headed `Args:`, indented equations,
-lists, small Markdown tables, examples. Names with underscores, powers and absolute values mean something else in
-reStructuredText, so everything outside code, mathematics and emphasis is escaped.
+They are meant for `help()`: plain paragraphs, `name: what it is` lines or sections headed `Args:`, indented
+equations, lists, small Markdown tables, examples. Names with underscores, powers and absolute values mean
+something else in reStructuredText, so everything outside code, mathematics and emphasis is escaped.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from collections.abc import Callable
 
 _NAME = r"\*{0,2}`*[A-Za-z_][\w.]*`*"
 _ARGUMENT = re.compile(rf"^(?P<names>{_NAME}(?:(?:, | and ){_NAME})*):\s+(?P<rest>\S.*)$")
-_HEADING = re.compile(r"^(Args|Arguments|Attributes|Fields|Returns|Raises|Yields|Examples?|Notes?|Gradients?|Papers?):$")
+_HEADING = re.compile(
+    r"^(Args|Arguments|Attributes|Fields|Returns|Raises|Yields|Examples?|Notes?|Gradients?|Papers?):$"
+)
 _TITLES = {"Args": "Arguments"}
 _ITEM = re.compile(r"^(?:[-*•]|\d+[.)])\s+")
 _OWN_PARAGRAPH = re.compile(r"^(Returns?|Raises|Yields|Gradients?|No gradient|Papers?|Departures?)\b")
@@ -105,7 +107,11 @@ def _block(block: list[str], *, entries: bool) -> list[str]:
             runs[-1][1].append(line)
         else:
             runs.append((new, [line]))
-    writers: dict[str, Callable[[list[str]], list[str]]] = {"example": _example, "literal": _literal, "table": _table}
+    writers: dict[str, Callable[[list[str]], list[str]]] = {
+        "example": _example,
+        "literal": _literal,
+        "table": _table,
+    }
     made = []
     for kind, lines in runs:
         made += _text(lines, entries=entries) if kind == "text" else writers[kind](lines)

@@ -2,17 +2,18 @@
 
 Directives (in Markdown pages, as backtick fences; notebooks show records by a code cell instead):
 
-- `api` with module names: one section for each, its public members from their docstrings; a package stands for its
-  modules. A module added to the library appears by itself.
-- `records` with the name of a file in book/results: one table for each experiment and profile in it. Without a name, every
-  file but those in `:except:`. Options: `:experiment:`, `:profile:`, `:metrics: name=title; name=title`, `:decimals:`.
+- `api` with module names: one section for each, its public members from their docstrings; a package stands
+  for its modules. A module added to a package appears by itself.
+- `records` with the name of a file in book/results: a table for each experiment and profile in it. Without a
+  name, every file but those in `:except:`. Options: `:experiment:`, `:profile:`, `:decimals:`, and
+  `:metrics: name=title; name=title` (default: every metric that is a number).
 """
 
 from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import docstrings
 from docutils import nodes
@@ -42,7 +43,7 @@ def use_scripts(app: Sphinx, config: Config) -> None:
 
 
 def drop_thebe(app: Sphinx, pagename: str, template: str, context: dict[str, Any], doctree: Any) -> None:
-    """Leave Thebe out: the book has no live kernel, and its inline constants stand on a page twice, a SyntaxError."""
+    """Leave Thebe out: no kernel is live here, and its constants stand twice on a page, an error."""
     context["script_files"] = [
         script
         for script in context.get("script_files", [])
@@ -85,7 +86,7 @@ class Records(SphinxDirective):
     """`records`: tables rendered from the files of book/results, never typed in."""
 
     optional_arguments = 1
-    option_spec = {
+    option_spec: ClassVar[dict[str, Any]] = {
         "except": directives.unchanged,
         "experiment": directives.unchanged,
         "profile": directives.unchanged,
@@ -131,7 +132,10 @@ class Records(SphinxDirective):
             table = records_table(group, metrics=metrics, decimals=self.options.get("decimals", 2))
             machine = ", ".join(sorted({f"{record.device}, {record.threads} threads" for record in group}))
             minutes = sum(record.seconds for record in group) / 60
-            lines += [f"**Chapter {chapter}, {experiment}** ({machine}; {minutes:.1f} minutes in all; `{path.name}`)", ""]
+            lines += [
+                f"**Chapter {chapter}, {experiment}** ({machine}; {minutes:.1f} minutes; `{path.name}`)",
+                "",
+            ]
             lines += [*table.to_markdown().splitlines(), ""]
         return lines
 

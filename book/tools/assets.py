@@ -1,7 +1,7 @@
 """Fetch the scripts that the rendered book needs, so that it can be read without a network.
 
 MathJax, require.js and the widgets' html-manager come from npm at build time and go to an ignored folder,
-`book/_static/vendor/<package>`; none of that code is committed. Without npm the book refers to their public CDN instead.
+`book/_static/vendor/<package>`; none of that code is committed. Without npm the book refers to a CDN instead.
 """
 
 from __future__ import annotations
@@ -61,7 +61,9 @@ def fetch_all(vendor: Path) -> bool:
     if stamp.is_file() and stamp.read_text("utf-8") == wanted:
         return True
     if shutil.which("npm") is None:
-        print("npm was not found: the book will load MathJax and the widgets from their public CDN when it is read.")
+        print(
+            "npm was not found: the book will load MathJax and the widgets from a public CDN when it is read."
+        )
         return False
     shutil.rmtree(vendor, ignore_errors=True)
     try:

@@ -50,19 +50,27 @@ def dead(address: str, path: Path, pages: dict[Path, Page]) -> bool:
 
 
 def faults(html: Path, *, offline: bool) -> list[str]:
-    """One line for each dead link; with `offline`, also for each script, style, font or image from another host."""
+    """One line for each dead link; with `offline`, also for each script, style or image from another host."""
     html = html.resolve()
-    pages = {path: Page(path.read_text("utf-8")) for path in sorted(html.rglob("*.html")) if "_static" not in path.parts}
+    pages = {
+        path: Page(path.read_text("utf-8"))
+        for path in sorted(html.rglob("*.html"))
+        if "_static" not in path.parts
+    }
     found = []
     for path, page in pages.items():
         name = path.relative_to(html)
-        links = [link for link in page.links + page.loads if not link.startswith(("#!", "data:", "javascript:"))]
+        links = [
+            link for link in page.links + page.loads if not link.startswith(("#!", "data:", "javascript:"))
+        ]
         found += [f"{name}: dead link {link}" for link in links if link != "#" and dead(link, path, pages)]
         if offline:
             found += [f"{name}: loads {load}" for load in page.loads if is_elsewhere(load)]
     if offline:
         for style in sorted(html.rglob("*.css")):
-            for address in re.findall(r"(?:@import\s+|url\()['\"]?((?:https?:)?//[^'\")\s]+)", style.read_text("utf-8")):
+            for address in re.findall(
+                r"(?:@import\s+|url\()['\"]?((?:https?:)?//[^'\")\s]+)", style.read_text("utf-8")
+            ):
                 found.append(f"{style.relative_to(html)}: loads {address}")
     return found
 

@@ -1,8 +1,9 @@
 """Check that installing the library changes nothing that a Colab machine already has.
 
-    python book/tools/colab.py [LIST]     LIST: Colab's `pip freeze`; default tests/project/colab.txt or $COLAB_VERSIONS
+    python book/tools/colab.py [LIST]
 
-A fresh environment gets Colab's versions of the packages that the library needs, then the library from this folder.
+LIST is Colab's `pip freeze`; by default $COLAB_VERSIONS, else the snapshot in tests/project/colab.txt.
+A fresh environment gets Colab's versions of what the library needs, then the library from this folder.
 Any other difference in `pip freeze` is an error. Then chapter 00 runs there, alone in an empty folder.
 """
 
@@ -20,8 +21,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 # What the library imports, and what Colab runs a notebook with.
 WANTED = (
-    "torch transformers tokenizers huggingface_hub safetensors datasets pyarrow pandas numpy gymnasium matplotlib "
-    "ipywidgets ipykernel ipython tqdm accelerate nbclient nbformat"
+    "torch transformers tokenizers huggingface_hub safetensors datasets pyarrow pandas numpy gymnasium "
+    "matplotlib ipywidgets ipykernel ipython tqdm accelerate nbclient nbformat"
 ).split()
 
 
@@ -68,7 +69,10 @@ def main() -> int:
         alone = Path(folder) / "alone"
         alone.mkdir()
         notebook = shutil.copy2(ROOT / "chapters/00_the_whole_story.ipynb", alone)
-        script = "import sys, nbformat, nbclient; nbclient.NotebookClient(nbformat.read(sys.argv[1], 4), timeout=1800).execute()"
+        script = (
+            "import sys, nbformat, nbclient; notebook = nbformat.read(sys.argv[1], 4); "
+            "nbclient.NotebookClient(notebook, timeout=1800).execute()"
+        )
         environment = os.environ | {"RLHF_MINI_PROFILE": "quick", "TQDM_DISABLE": "1"}
         for name in ("PYTHONPATH", "VIRTUAL_ENV"):
             environment.pop(name, None)

@@ -2,8 +2,8 @@
 
     python book/tools/execute.py --profile quick chapters/*.ipynb
 
-The stamp stands in each notebook's metadata under `rlhf_mini`: profile, seconds, device, threads, version, and two
-hashes, one of the notebook's own source (a test holds the outputs to it) and one of the library that ran.
+The stamp stands in each notebook's metadata under `rlhf_mini`: profile, seconds, device, threads, version and
+two hashes, one of the notebook's own source (a test holds the outputs to it) and one of the library that ran.
 A notebook whose execution fails is left as it was.
 """
 
@@ -55,7 +55,7 @@ def machine() -> dict[str, str | int]:
 
 
 def drop_machine_noise(notebook: nbformat.NotebookNode) -> None:
-    """Remove what differs between two runs without meaning anything: time stamps and the kernel's patch release."""
+    """Remove what differs between runs and means nothing: time stamps and the kernel's patch release."""
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
     notebook.metadata.get("language_info", {}).pop("version", None)

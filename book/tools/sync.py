@@ -34,7 +34,9 @@ def slug(address: str) -> str:
     """`owner/name` of a GitHub address."""
     found = re.fullmatch(r"https://github\.com/([\w.-]+/[\w.-]+?)/?", address)
     if not found:
-        raise ValueError(f"the repository's address should read https://github.com/owner/name, got {address!r}")
+        raise ValueError(
+            f"the repository's address should read https://github.com/owner/name, got {address!r}"
+        )
     return found.group(1)
 
 
@@ -80,7 +82,9 @@ def book_map(root: Path) -> str:
         written, minutes = chapter.get("written"), chapter.get("minutes")
         title = f"[{chapter['title']}](../chapters/{chapter['file']})" if written else chapter["title"]
         needs = ", ".join(f"{number:02d}" for number in chapter["needs"]) or "–"
-        read, run = (minutes["read"], f"{minutes['cpu']}, {minutes['gpu']}") if written else ("*planned*", "–")
+        read, run = (
+            (minutes["read"], f"{minutes['cpu']}, {minutes['gpu']}") if written else ("*planned*", "–")
+        )
         rows.append(f"| {chapter['number']:02d} | {title} | {needs} | {read} | {run} |")
     return "\n".join(rows)
 
@@ -94,12 +98,19 @@ def fill(text: str, name: str, body: str) -> str:
 def tracked(root: Path) -> list[Path]:
     """The repository's text files; those of git where this is a clone, else all that are not built."""
     listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=root, capture_output=True, text=True
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=root,
+        capture_output=True,
+        text=True,
     )
     if listed.returncode == 0 and listed.stdout:
         paths = [root / line for line in listed.stdout.splitlines()]
     else:
-        paths = [path for path in root.rglob("*") if not any(p.startswith(".") for p in path.relative_to(root).parts)]
+        paths = [
+            path
+            for path in root.rglob("*")
+            if not any(p.startswith(".") for p in path.relative_to(root).parts)
+        ]
     return [path for path in paths if path.suffix in SHOWN_IN and path.is_file()]
 
 
@@ -125,7 +136,9 @@ def wanted(root: Path) -> dict[Path, tuple[str, str]]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="write nothing; fail if something is out of step")
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; fail if something is out of step"
+    )
     check = parser.parse_args().check
     changes = wanted(ROOT)
     for path, (_, after) in sorted(changes.items()):

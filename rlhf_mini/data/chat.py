@@ -60,7 +60,7 @@ def draw(
 
 def response_texts(tokenizer: PreTrainedTokenizerBase, sequences: Samples | Sequences) -> list[str]:
     """The words of each row's response, up to its end token."""
-    rows = zip(sequences.tokens.cpu(), sequences.response.cpu())
+    rows = zip(sequences.tokens.cpu(), sequences.response.cpu(), strict=True)
     return [decode_response(tokenizer, tokens[response].tolist()) for tokens, response in rows]
 
 

@@ -6,7 +6,7 @@ list of messages. A conversation of several turns becomes one string, its speake
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 Message = Mapping[str, str]
 
@@ -42,21 +42,21 @@ def read_preference(row: Mapping[str, Any]) -> Preference:
     ValueError: column 'rejected' is empty: a preference needs a loser
     """
     chosen, rejected = _column(row, "chosen", "winner"), _column(row, "rejected", "loser")
-    if isinstance(chosen, str) != isinstance(rejected, str):
-        raise ValueError("columns 'chosen' and 'rejected' must both be text or both be lists of messages")
     prompt = row.get("prompt")
-    if not isinstance(chosen, str) and chosen[0]["role"] != "assistant":
-        preference = _shared_messages(chosen, rejected)
+    if _is_conversation(chosen) and _is_conversation(rejected):
+        parts = _shared_messages(chosen, rejected)
+    elif isinstance(chosen, str) != isinstance(rejected, str):
+        raise ValueError("columns 'chosen' and 'rejected' must both be text or both be lists of messages")
     elif prompt is not None:
-        preference = _as_text(read_turns(prompt, "prompt")), _as_text(chosen), _as_text(rejected)
-    elif isinstance(chosen, str):
-        preference = _shared_text(chosen, rejected)
+        parts = _as_text(read_turns(prompt, "prompt")), _as_text(chosen), _as_text(rejected)
+    elif isinstance(chosen, str) and isinstance(rejected, str):
+        parts = _shared_text(chosen, rejected)
     else:
         raise ValueError("column 'prompt' is missing, and 'chosen' begins with an answer")
-    for name, who, text in zip(Preference._fields, ("prompt", "winner", "loser"), preference, strict=True):
+    for name, who, text in zip(Preference._fields, ("prompt", "winner", "loser"), parts, strict=True):
         if not text.strip():
             raise ValueError(f"column {name!r} is empty: a preference needs a {who}")
-    return Preference(*(text.strip() for text in preference))
+    return Preference(*(text.strip() for text in parts))
 
 
 def read_turns(value: Any, column: str) -> str | list[Message]:
@@ -94,6 +94,11 @@ def _column(row: Mapping[str, Any], name: str, who: str) -> str | list[Message]:
     if row[name] is None or row[name] == [] or row[name] == "":
         raise ValueError(f"column {name!r} is empty: a preference needs a {who}")
     return read_turns(row[name], name)
+
+
+def _is_conversation(turns: str | list[Message]) -> TypeGuard[list[Message]]:
+    """Whether these are messages from the first on, the prompt included, and not an answer alone."""
+    return not isinstance(turns, str) and turns[0]["role"] != "assistant"
 
 
 def _is_message(value: Any) -> bool:

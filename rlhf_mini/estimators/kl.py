@@ -9,6 +9,9 @@ Paper: Schulman, *Approximating KL divergence*, blog, 7 March 2020.
 | k2 | biased, near KL when π is near π_ref | ≥ 0 | KL(π ‖ π_ref) |
 | k3 | KL(π ‖ π_ref) exactly | ≥ 0 | KL(π_ref ‖ π), the other direction |
 
+Token by token, the last column holds with the states that were visited held fixed: it leaves out that other
+tokens would lead to other states. With one number for each whole response it holds for the KL of responses.
+
 So an estimator that is right as a number may be wrong as a loss. No gradient is stopped in this file. As a
 penalty inside the reward, the number is a constant and only the first two columns matter.
 """

@@ -1,4 +1,7 @@
-"""Judging a policy on the story world's held-out requests: by the gold reward, the proxy, and the distance it moved."""
+"""Judging a policy on the story world's held-out requests.
+
+By the gold reward, by the proxy, and by the distance it moved from its reference.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,7 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rlhf_mini.batch import Sequences
 from rlhf_mini.data.chat import draw, pack_texts, response_texts
-from rlhf_mini.data.tokenizer import encode_prompt
+from rlhf_mini.data.tokenizer import encode_prompt, encode_text
 from rlhf_mini.devices import autocast
 from rlhf_mini.evaluation.diversity import diversity
 from rlhf_mini.evaluation.kl import SampledKL, sampled_kl
@@ -20,7 +23,10 @@ Score = Callable[[Sequences], torch.Tensor]
 
 @dataclass(frozen=True, kw_only=True)
 class Judged:
-    """What a policy answered, and what came of it. `kl` and `proxy` are None where nothing was given to measure them."""
+    """What a policy answered, and what came of it.
+
+    `kl` and `proxy` are None where nothing was given to measure them by.
+    """
 
     requests: list[Request]
     answers: list[str]
@@ -30,15 +36,17 @@ class Judged:
     proxy: torch.Tensor | None
 
     def metrics(self) -> dict[str, float]:
-        """Means over all requests, and of gold over the safe and the unkind ones; ready for a record."""
+        """Means over all requests, ready for a record.
+
+        Gold is also given over the safe and over the unkind requests alone, where there are any.
+        """
         totals = [score.total for score in self.golds]
-        unkind = [request.unkind is not None for request in self.requests]
-        safe_golds = [total for total, bad in zip(totals, unkind, strict=True) if not bad]
-        unkind_golds = [total for total, bad in zip(totals, unkind, strict=True) if bad]
+        kinds: dict[str, list[float]] = {"gold_safe_prompts": [], "gold_unkind_prompts": []}
+        for request, total in zip(self.requests, totals, strict=True):
+            kinds["gold_safe_prompts" if request.unkind is None else "gold_unkind_prompts"].append(total)
         numbers = {
             "gold": _mean(totals),
-            "gold_safe_prompts": _mean(safe_golds),
-            "gold_unkind_prompts": _mean(unkind_golds),
+            **{name: _mean(golds) for name, golds in kinds.items() if golds},
             "helpfulness": _mean([score.helpfulness for score in self.golds]),
             "safety": _mean([score.safety for score in self.golds]),
             "followed": _mean([float(score.followed) for score in self.golds]),
@@ -68,7 +76,7 @@ def judge_policy(
 ) -> Judged:
     """One sampled answer (temperature 1) to each request, judged.
 
-    KL(policy ‖ reference) is measured on these very samples, in nats per sequence; `score` is the proxy reward.
+    KL(policy ‖ reference) is measured on these very samples, in nats per sequence; `score` is the proxy.
     """
     encoded = [encode_prompt(tokenizer, request.text) for request in requests]
     drawn = draw(policy, tokenizer, encoded, max_new_tokens=max_new_tokens, generator=generator)
@@ -98,7 +106,8 @@ def judge_plain_text(
     generator: torch.Generator,
 ) -> Judged:
     """As `judge_policy`, for a base model that knows no chat: it continues the prompt as plain text."""
-    encoded = [[tokenizer.bos_token_id, *tokenizer.encode(request.text)] for request in requests]
+    begin = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
+    encoded = [[*begin, *encode_text(tokenizer, request.text)] for request in requests]
     drawn = draw(model, tokenizer, encoded, max_new_tokens=max_new_tokens, generator=generator)
     answers = response_texts(tokenizer, drawn)
     return Judged(
@@ -132,7 +141,10 @@ def sample_pool(
     generator: torch.Generator,
     batch: int = 512,
 ) -> Pool:
-    """Sample and judge `n` answers to each request; best-of-n for every smaller n follows from the pool by sums."""
+    """Sample and judge `n` answers to each request, at most `batch` at a time.
+
+    Best-of-n for every smaller n follows from the pool by sums.
+    """
     prompts = [request.text for request in requests for _ in range(n)]
     answers, proxies = [], []
     for start in range(0, len(prompts), batch):

@@ -1,14 +1,16 @@
-"""Proximal policy optimisation of a language model against a reward (Ziegler et al. 2019; Ouyang et al. 2022).
+"""Proximal policy optimisation of a language model against a reward.
 
-Every token is an action, the reward comes with the last one, and each token pays for its distance from the reference:
+Papers: Ziegler et al. 2019; Ouyang et al. 2022.
+Every token is an action, the reward comes with the last one, and each token pays for its distance from the
+reference:
 
     r_t = −kl_weight · (log π(a_t|s_t) − log π_ref(a_t|s_t)),  and at the last token also the score.
 
-One iteration: roll out the policy and store its log-probabilities; score; estimate advantages by GAE; take `epochs`
-passes of clipped steps over the rollout in minibatches; forget the rollout. Policy and value model do not share a
-backbone; the value model starts as a copy of the reward model.
+One iteration: roll out the policy and store its log-probabilities; score; estimate advantages by GAE; take
+`epochs` passes of clipped steps over the rollout in minibatches; forget the rollout. Policy and value model
+do not share a backbone; the value model starts as a copy of the reward model.
 
-Simplifications: no pretraining mix (PPO-ptx), no early stop by KL, one device.
+Simplifications: no pretraining mix (PPO-ptx), no early stop by KL, no dropout, one device.
 """
 
 import math
@@ -20,11 +22,12 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rlhf_mini.batch import Rollout, Sequences
+from rlhf_mini.data.chat import draw
+from rlhf_mini.data.pretrained import check_lengths
 from rlhf_mini.devices import autocast
 from rlhf_mini.estimators import gae, kl_k1, kl_k3, whiten
 from rlhf_mini.loop import Hook, OptimizerConfig, fit
 from rlhf_mini.losses import clip_fraction, ppo_policy_loss, ppo_value_loss
-from rlhf_mini.data.chat import draw
 from rlhf_mini.models import new_value_model, response_logp, response_logp_and_entropy, token_values
 from rlhf_mini.models.build import scalar_head
 from rlhf_mini.tensors import last_true_index, masked_mean, masked_sum
@@ -36,7 +39,7 @@ Score = Callable[[Sequences], Tensor]  # sequences -> (B,) scores, higher is bet
 class PPOConfig:
     """Settings of PPO; the published ones are in the chapter on PPO.
 
-    - `kl_weight`: nats of KL to the reference that one unit of score is worth, inverted; `kl_target` (nats per
+    - `kl_weight`: what one nat of KL to the reference costs, in units of the score; `kl_target` (nats per
       sequence) makes it adaptive over a `kl_horizon` of episodes, and None leaves it fixed.
     - `missing_eos_penalty`: subtracted from the score of an answer that did not end in time.
     """
@@ -56,15 +59,19 @@ class PPOConfig:
     missing_eos_penalty: float = 1.0
 
     def __post_init__(self) -> None:
+        counts = ("iterations", "episodes", "minibatch", "epochs", "max_new_tokens", "kl_horizon")
+        if min(getattr(self, name) for name in counts) < 1:
+            raise ValueError(f"{', '.join(counts)} must be at least 1, got {self}")
         if self.episodes % self.minibatch:
             raise ValueError(f"episodes ({self.episodes}) must be a multiple of minibatch ({self.minibatch})")
-        if min(self.iterations, self.minibatch, self.epochs, self.max_new_tokens) < 1:
-            raise ValueError(f"iterations, minibatch, epochs and max_new_tokens must be at least 1, got {self}")
         if not math.isfinite(self.kl_weight) or self.kl_weight < 0:
             raise ValueError(f"kl_weight must be finite and not negative, got {self.kl_weight}")
+        if self.kl_target is not None and not 0 < self.kl_target < math.inf:
+            raise ValueError(f"kl_target must be finite and above 0, or None, got {self.kl_target}")
 
     @property
     def steps(self) -> int:
+        """Optimizer steps in all."""
         return self.iterations * self.epochs * (self.episodes // self.minibatch)
 
 
@@ -90,7 +97,10 @@ class AdaptiveKL:
 
 
 def value_model_for(reward_model: PreTrainedModel) -> PreTrainedModel:
-    """A value model that starts by predicting the *normalised* score: the reward model's copy, shifted and scaled."""
+    """A value model that starts by giving every prefix the *normalised* score it would get if it ended there.
+
+    The copied reward model's normalisation (the configuration's `mean` and `std`) is folded into the head.
+    """
     value_model = new_value_model(reward_model)
     mean, std = getattr(reward_model.config, "mean", 0.0), getattr(reward_model.config, "std", 1.0)
     head = scalar_head(value_model)
@@ -101,8 +111,13 @@ def value_model_for(reward_model: PreTrainedModel) -> PreTrainedModel:
     return value_model
 
 
-def token_rewards(scores: Tensor, logp: Tensor, logp_ref: Tensor, response: Tensor, *, kl_weight: float) -> Tensor:
-    """(B,) scores and (B, T) log-probabilities to (B, T) rewards: the KL penalty, and the score at the last token."""
+def token_rewards(
+    scores: Tensor, logp: Tensor, logp_ref: Tensor, response: Tensor, *, kl_weight: float
+) -> Tensor:
+    """Scores (B,) and log-probabilities (B, T) to rewards (B, T), zero off the response.
+
+    Every token pays `kl_weight · (logp − logp_ref)`, and the last one of the response receives the score.
+    """
     rewards = -kl_weight * kl_k1(logp, logp_ref) * response
     rows = torch.arange(len(scores), device=scores.device)
     rewards[rows, last_true_index(response)] += scores
@@ -122,7 +137,10 @@ def collect(
     kl_weight: float,
     generator: torch.Generator,
 ) -> Rollout:
-    """Roll out, score, and estimate advantages: everything that one iteration learns from."""
+    """Roll out, score, and estimate advantages: everything that one iteration learns from.
+
+    Raises ValueError if `score` does not return one finite number for each answer.
+    """
     drawn = draw(policy, tokenizer, prompts, max_new_tokens=config.max_new_tokens, generator=generator)
     sequences = Sequences(drawn.tokens, drawn.mask, drawn.response)
     logp_old = drawn.logp
@@ -131,9 +149,7 @@ def collect(
         values_old = token_values(value_model, sequences.tokens, sequences.mask) * sequences.response
     last = sequences.tokens.gather(1, last_true_index(sequences.response)[:, None]).squeeze(1)
     unfinished = last != tokenizer.eos_token_id
-    scores = score(sequences).to(logp_old.device)
-    if not torch.isfinite(scores).all():
-        raise ValueError(f"the reward returned NaN or infinity for {int((~torch.isfinite(scores)).sum())} answers")
+    scores = _checked_scores(score(sequences), count=len(sequences)).to(logp_old.device)
     shaped = scores - config.missing_eos_penalty * unfinished
     rewards = token_rewards(shaped, logp_old, logp_ref, sequences.response, kl_weight=kl_weight)
     advantages, returns = gae(
@@ -151,10 +167,28 @@ def collect(
     )
 
 
+def _checked_scores(scores: Tensor, *, count: int) -> Tensor:
+    if scores.shape != (count,):
+        raise ValueError(
+            f"the reward must return one score for each of {count} answers, shape ({count},); "
+            f"it returned shape {tuple(scores.shape)}"
+        )
+    bad = (~torch.isfinite(scores)).nonzero().flatten().tolist()
+    if bad:
+        raise ValueError(
+            f"the reward returned NaN or infinity for {len(bad)} of {count} answers, the first in row "
+            f"{bad[0]}; PPO would train on it. Make the reward finite for every text"
+        )
+    return scores
+
+
 def ppo_loss(
     policy: PreTrainedModel, value_model: PreTrainedModel, batch: Rollout, *, config: PPOConfig
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """The clipped policy loss plus `value_weight` times the clipped value loss, each a mean over response tokens."""
+    """The clipped policy loss plus `value_weight` times the clipped value loss, and metrics to watch.
+
+    Each is a mean over the response tokens of the batch.
+    """
     tokens, mask, response = batch.sequences.tokens, batch.sequences.mask, batch.sequences.response
     logp, entropy = response_logp_and_entropy(policy, tokens, mask, response)
     values = token_values(value_model, tokens, mask) * response
@@ -162,18 +196,22 @@ def ppo_loss(
     value_loss = ppo_value_loss(values, batch.values_old, batch.returns, clip_range=config.clip_range)
     loss = masked_mean(policy_loss, response) + config.value_weight * masked_mean(value_loss, response)
     with torch.no_grad():
+        clipped = clip_fraction(logp, batch.logp_old, batch.advantages, clip_range=config.clip_range)
         metrics = {
             "policy_loss": masked_mean(policy_loss, response),
             "value_loss": masked_mean(value_loss, response),
             "entropy": masked_mean(entropy, response),
-            "clip_fraction": masked_mean(clip_fraction(logp, batch.logp_old, batch.advantages, clip_range=config.clip_range), response),
+            "clip_fraction": masked_mean(clipped, response),
             "ratio_deviation": masked_mean((logp - batch.logp_old).exp().sub(1).abs(), response),
         }
     return loss, metrics
 
 
 def rollout_metrics(rollout: Rollout, *, kl_weight: float, end_token: int) -> dict[str, float]:
-    """What one rollout says of the policy: score, KL to the reference (nats per sequence), length, finished share."""
+    """What one rollout says of the policy, as means over its answers.
+
+    The score before any penalty, KL to the reference (nats per sequence), length, and the finished share.
+    """
     response = rollout.sequences.response
     last = rollout.sequences.tokens.gather(1, last_true_index(response)[:, None])
     return {
@@ -202,10 +240,18 @@ def ppo(
 ) -> list[dict[str, float]]:
     """Train `policy` and `value_model` in place; returns one entry an iteration.
 
-    - `reference`: the frozen policy that KL is measured from; `score`: any function from sequences to scores (B,).
+    - `reference`: the frozen policy that KL is measured from.
+    - `score`: any function from sequences to scores (B,).
     - `prompts`: encoded; each iteration draws `episodes` of them with `generator` (on the CPU).
-    - `on_rollout(iteration, rollout, metrics)`: called on every fresh rollout, the first iteration being 0.
+    - `on_rollout(iteration, rollout, metrics)`: called on every fresh rollout; the first iteration is 0.
+
+    An entry holds the rollout's metrics and what the training steps on it logged, averaged over them;
+    `seconds` is the whole iteration's. Both models are left in eval mode.
+
+    Raises ValueError, before anything is trained, for a prompt that with `max_new_tokens` exceeds the
+    context; and for scores that are not finite.
     """
+    check_lengths(prompts, context=policy.config.max_position_embeddings, new_tokens=config.max_new_tokens)
     controller = AdaptiveKL(weight=config.kl_weight, target=config.kl_target, horizon=config.kl_horizon)
     log: list[dict[str, float]] = []
     state = {"fresh": False}
@@ -241,26 +287,33 @@ def ppo(
             state["fresh"] = False
         return loss, metrics
 
-    def keep(step: int, entry: dict[str, float]) -> None:
-        log[-1].update({name: entry[name] for name in entry if name not in log[-1]})
-
-    policy.train()
-    value_model.train()
-    fit(
+    # No dropout, as in sampling: the distribution that is scored must be the one that was sampled.
+    policy.eval()
+    value_model.eval()
+    history = fit(
         nn.ModuleDict({"policy": policy, "value": value_model}),
         minibatches(),
         loss_fn,
         optimizer=config.optimizer,
         steps=config.steps,
-        hooks=[keep, *hooks],
+        hooks=hooks,
         description=description,
     )
-    return log
+    return [
+        {**_mean_of(history[start : start + len(history) // len(log)]), **metrics}
+        for start, metrics in zip(range(0, len(history), len(history) // len(log)), log, strict=True)
+    ]
+
+
+def _mean_of(entries: Sequence[dict[str, float]]) -> dict[str, float]:
+    """The mean of every number over an iteration's training steps, but their seconds in all."""
+    means = {name: sum(entry[name] for entry in entries) / len(entries) for name in entries[0]}
+    return {**means, "seconds": sum(entry["seconds"] for entry in entries)}
 
 
 def _assert_ratio_is_one(deviation: float, policy: PreTrainedModel) -> None:
     tolerance = 1e-3 if policy.device.type == "cpu" else 0.05  # bfloat16 sampling and scoring differ by more
     assert deviation < tolerance, (
-        f"mean |ratio − 1| is {deviation:.2g} on the first minibatch of a rollout: the distribution that was sampled "
-        "is not the one that is scored (temperature, truncation, dropout or a stale model)"
+        f"mean |ratio − 1| is {deviation:.2g} on the first minibatch of a rollout: the distribution that was "
+        "sampled is not the one that is scored (temperature, truncation, dropout or a stale model)"
     )

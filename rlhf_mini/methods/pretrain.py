@@ -1,7 +1,8 @@
 """Pretraining a causal language model: predict the next token of plain text.
 
-Short documents are trained on one a row, so that no document looks back into another; long texts are cut into blocks
-anywhere, as in most published runs. Both are batches of `Sequences` whose every token but the first counts.
+Short documents are trained on one a row, so that no document looks back into another; long texts are cut into
+blocks anywhere, as in most published runs. Both are batches of `Sequences` whose every token but the first
+counts.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,7 +21,7 @@ from rlhf_mini.losses import next_token_loss
 from rlhf_mini.models import response_logp, token_logits
 from rlhf_mini.tensors import masked_mean, masked_sum, token_logp
 
-BUCKET = 16  # batches that are drawn together and sorted by length, so that rows of one batch need little padding
+BUCKET = 16  # batches drawn together and sorted by length, so that rows of one batch need little padding
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,12 +46,16 @@ def pack_documents(tokenizer: PreTrainedTokenizerBase, documents: Sequence[str])
 
 
 def document_batches(documents: Sequences, *, batch: int, generator: torch.Generator) -> Iterator[Sequences]:
-    """Endless batches of documents of similar length, every document once before any comes again.
+    """Endless batches of documents of similar length, in a new order every epoch.
 
-    Raises ValueError if there are fewer documents than `batch`.
+    In an epoch every document comes once, but for the fewer than `batch` that the last batch would lack
+    company for; which these are changes with the order. Raises ValueError if there are fewer documents than
+    `batch`.
     """
     if len(documents) < batch:
-        raise ValueError(f"{len(documents)} documents do not fill one batch of {batch}: give more, or a smaller batch")
+        raise ValueError(
+            f"{len(documents)} documents do not fill one batch of {batch}: give more, or a smaller batch"
+        )
     while True:
         order = torch.randperm(len(documents), generator=generator)
         for bucket in order[: len(order) // batch * batch].split(BUCKET * batch):
@@ -59,8 +64,13 @@ def document_batches(documents: Sequences, *, batch: int, generator: torch.Gener
                 yield documents.rows(by_length[place])
 
 
-def block_batches(stream: Tensor, *, config: PretrainConfig, generator: torch.Generator) -> Iterator[Sequences]:
-    """Endless batches of blocks cut from a stream of tokens (1-D int64); every token of a block but its first counts."""
+def block_batches(
+    stream: Tensor, *, config: PretrainConfig, generator: torch.Generator
+) -> Iterator[Sequences]:
+    """Endless batches of blocks cut from a stream of tokens (1-D int64).
+
+    Every token of a block but its first counts.
+    """
     for tokens in text_blocks(stream, block=config.block, batch=config.batch, generator=generator):
         real = torch.ones_like(tokens, dtype=torch.bool)
         counts = real.clone()
@@ -77,7 +87,7 @@ def pretrain(
 ) -> list[dict[str, float]]:
     """Train `model` in place on batches of one of the two sources above; returns the history of `fit`.
 
-    Minimises the mean of −log p(token t | tokens before t) over the counted tokens of a batch, in nats per token.
+    Minimises the mean of −log p(token t | tokens before t) over the counted tokens of a batch; nats a token.
     """
 
     def loss_fn(batch: Sequences) -> tuple[Tensor, dict[str, Tensor]]:
@@ -98,14 +108,16 @@ def pretrain(
 
 
 @torch.no_grad()
-def stream_loss(model: PreTrainedModel, stream: Tensor, *, block: int, context: int, batch: int = 64) -> float:
+def stream_loss(
+    model: PreTrainedModel, stream: Tensor, *, block: int, context: int, batch: int = 64
+) -> float:
     """Total −log p in nats of every token of a held-out stream but its first.
 
     Each token is scored once, in windows of `block` tokens, with at least `context` tokens before it.
     """
     windows, counted = scoring_windows(stream, block=block, context=context)
     total = 0.0
-    for tokens, scored in zip(windows.split(batch), counted.split(batch)):
+    for tokens, scored in zip(windows.split(batch), counted.split(batch), strict=True):
         tokens, scored = tokens.to(model.device), scored.to(model.device)
         with autocast(model.device):
             logits = token_logits(model, tokens, torch.ones_like(scored))
@@ -117,9 +129,10 @@ def stream_loss(model: PreTrainedModel, stream: Tensor, *, block: int, context: 
 def document_loss(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, documents: Sequence[str], *, batch: int = 64
 ) -> float:
-    """Mean −log p of a whole document, its end token included, given only the begin token; in nats per document.
+    """Mean −log p of a whole document, its end token included, given only the begin token; nats per document.
 
-    It can be held against the entropy of the source that wrote the documents: it is never below it on average.
+    It can be held against the entropy of the source that wrote the documents: it is never below it on
+    average.
     """
     sequences = pack_documents(tokenizer, documents)
     total = 0.0

@@ -1,12 +1,14 @@
-"""A reward model from pairwise comparisons, by the Bradley–Terry likelihood (Christiano et al. 2017; Ouyang et al. 2022).
+"""A reward model from pairwise comparisons, by the Bradley–Terry likelihood.
 
-The score of a sequence is read at its last token. Scores are identified only up to a shift, so that after training they
-are moved to mean 0 and standard deviation 1 on reference sequences (Ziegler et al. 2019, §2.1); the two numbers are kept
-in the model's own configuration as `mean` and `std`, where OpenRLHF looks for them too.
+Papers: Christiano et al. 2017; Ouyang et al. 2022. The score of a sequence is read at its last token. Scores
+are identified only up to a shift, so that after training they are moved to mean 0 and standard deviation 1 on
+reference sequences (Ziegler et al. 2019, §2.1); the two numbers are kept in the model's own configuration as
+`mean` and `std`, where OpenRLHF looks for them too.
 
 Simplification: one pair a prompt and not K ranked answers.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -18,7 +20,7 @@ from rlhf_mini.batch import Pairs, Sequences
 from rlhf_mini.devices import autocast
 from rlhf_mini.loop import Hook, OptimizerConfig, fit
 from rlhf_mini.losses import pairwise_loss
-from rlhf_mini.methods.sft import shuffled_batches
+from rlhf_mini.methods.sft import check_fits, shuffled_batches
 from rlhf_mini.models import sequence_scores
 
 
@@ -36,6 +38,7 @@ class RewardModelConfig:
 
 
 def raw_scores(reward_model: PreTrainedModel, sequences: Sequences) -> Tensor:
+    """The scores (B,) as the model gives them, before normalisation; gradients flow to the model."""
     return sequence_scores(reward_model, sequences.tokens, sequences.mask)
 
 
@@ -47,7 +50,13 @@ def train_reward_model(
     generator: torch.Generator,
     hooks: Sequence[Hook] = (),
 ) -> list[dict[str, float]]:
-    """Train in place on pairs; returns the history of `fit`, with the batch's `accuracy`."""
+    """Train in place on pairs; returns the history of `fit`, with the batch's `accuracy`.
+
+    The model is left in eval mode. Raises ValueError, before anything is trained, for a sequence longer than
+    its context.
+    """
+    check_fits(pairs.chosen, reward_model)
+    check_fits(pairs.rejected, reward_model)
 
     def batches() -> Iterator[Pairs]:
         rows = shuffled_batches(len(pairs), batch=config.batch, epochs=config.epochs, generator=generator)
@@ -60,7 +69,7 @@ def train_reward_model(
         return loss, {"accuracy": (chosen > rejected).float().mean()}
 
     reward_model.train()
-    return fit(
+    history = fit(
         reward_model,
         batches(),
         loss_fn,
@@ -69,19 +78,33 @@ def train_reward_model(
         hooks=hooks,
         description="reward model",
     )
+    reward_model.eval()
+    return history
 
 
 @torch.no_grad()
 def normalise(reward_model: PreTrainedModel, reference: Sequences) -> None:
-    """Set the model's `config.mean` and `config.std` so that `scores` of `reference` have mean 0 and deviation 1."""
+    """Set the model's `config.mean` and `config.std`: `scores` of `reference` get mean 0 and deviation 1.
+
+    Raises ValueError if the raw scores do not differ, or are not finite: there is no scale to bring to 1.
+    """
     reward_model.config.mean, reward_model.config.std = 0.0, 1.0
     raw = scores(reward_model, reference)
-    reward_model.config.mean, reward_model.config.std = float(raw.mean()), float(raw.std())
+    mean, std = float(raw.mean()), float(raw.std()) if len(raw) > 1 else 0.0
+    if not 0 < std < math.inf:
+        raise ValueError(
+            f"the raw scores of {len(raw)} reference sequences have standard deviation {std}, which cannot be "
+            "brought to 1; give several different sequences and a trained reward model"
+        )
+    reward_model.config.mean, reward_model.config.std = mean, std
 
 
 @torch.no_grad()
 def scores(reward_model: PreTrainedModel, sequences: Sequences, *, batch: int = 256) -> Tensor:
-    """The normalised scores of sequences, (B,) float32 on the CPU; in units of the reference's standard deviation."""
+    """The normalised scores of sequences, (B,) float32 on the CPU.
+
+    In units of the standard deviation on the reference sequences of `normalise`.
+    """
     parts = []
     for rows in torch.arange(len(sequences)).split(batch):
         part = sequences.rows(rows).to(reward_model.device)

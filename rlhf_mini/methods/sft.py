@@ -1,7 +1,8 @@
 """Supervised fine-tuning: predict the demonstrator's answer, given the prompt.
 
-Only the answer's tokens, the end token among them, are trained on; the prompt is read, not learned. The mean is over
-the answer tokens of a batch, so that a long answer weighs more than a short one, as in the usual implementations.
+Only the answer's tokens, the end token among them, are trained on; the prompt is read, not learned. The mean
+is over the answer tokens of a batch, so that a long answer weighs more than a short one, as in the usual
+implementations.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,6 +13,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from rlhf_mini.batch import Sequences
+from rlhf_mini.data.pretrained import check_lengths
 from rlhf_mini.devices import autocast
 from rlhf_mini.loop import Hook, OptimizerConfig, fit
 from rlhf_mini.losses import next_token_loss
@@ -45,6 +47,12 @@ def shuffled_batches(count: int, *, batch: int, epochs: int, generator: torch.Ge
             yield order[start : start + batch]
 
 
+def check_fits(sequences: Sequences, model: PreTrainedModel) -> None:
+    """Raise ValueError for the first row longer than the model's context."""
+    lengths = sequences.lengths.tolist()
+    check_lengths([range(length) for length in lengths], context=model.config.max_position_embeddings)
+
+
 def sft(
     model: PreTrainedModel,
     demonstrations: Sequences,
@@ -53,12 +61,17 @@ def sft(
     generator: torch.Generator,
     hooks: Sequence[Hook] = (),
 ) -> list[dict[str, float]]:
-    """Train `model` in place on demonstrations (prompt and response packed in rows); returns the history of `fit`."""
+    """Train `model` in place on demonstrations (prompt and response packed in rows); returns `fit`'s history.
+
+    Raises ValueError, before anything is trained, for a row longer than the model's context.
+    """
+    check_fits(demonstrations, model)
 
     def batches() -> Iterator[Sequences]:
-        rows = shuffled_batches(len(demonstrations), batch=config.batch, epochs=config.epochs, generator=generator)
-        for row in rows:
-            yield demonstrations.rows(row).to(model.device)
+        for rows in shuffled_batches(
+            len(demonstrations), batch=config.batch, epochs=config.epochs, generator=generator
+        ):
+            yield demonstrations.rows(rows).to(model.device)
 
     def loss_fn(batch: Sequences) -> tuple[Tensor, dict[str, Tensor]]:
         logp = response_logp(model, batch.tokens, batch.mask, batch.response)

@@ -52,9 +52,7 @@ def new_llama(
     32
     """
     if width % heads or (width // heads) % 2:
-        raise ValueError(
-            f"width {width} over {heads} heads: each head needs a whole, even number of channels"
-        )
+        raise ValueError(f"width {width} over {heads} heads: each head needs an even number of channels")
     special = {"pad_token": pad_token, "eos_token": eos_token, "bos_token": bos_token}
     for name, token in special.items():
         if not 0 <= token < vocab_size:

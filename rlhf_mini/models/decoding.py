@@ -4,9 +4,9 @@ Both keep the keys and values of past tokens, so that a step computes the newest
 for plain Llamas; the other runs `transformers`' own forward and cache, for every other architecture.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import partial
-from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -27,15 +27,18 @@ from rlhf_mini.models.llama import (
 Prompts = Sequence[Sequence[int]]
 
 
-class Decoder(Protocol):
+class Decoder(ABC):
     """Holds a batch of growing texts; every method but `keep` returns the next token's logits (B, V)."""
 
+    @abstractmethod
     def start(self) -> Tensor:
         """Read the prompts."""
 
+    @abstractmethod
     def step(self, tokens: Tensor) -> Tensor:
         """Append one token to every text, tokens (B,)."""
 
+    @abstractmethod
     def keep(self, rows: Tensor) -> None:
         """Drop all texts but these."""
 

@@ -125,8 +125,8 @@ def _check_batch(model: PreTrainedModel, tokens: Tensor, mask: Tensor) -> None:
     if tokens.shape[1] > context:
         row, length = int(mask.sum(dim=1).argmax()), int(mask.sum(dim=1).max())
         raise ValueError(
-            f"the batch is {tokens.shape[1]} tokens wide (row {row} has {length}), and the model's context is "
-            f"{context}: shorten the texts"
+            f"the batch is {tokens.shape[1]} tokens wide (row {row} has {length}), and the model's context "
+            f"is {context}: shorten the texts"
         )
 
 

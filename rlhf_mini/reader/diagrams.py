@@ -134,7 +134,7 @@ def _text(
     room: Length = math.inf,
 ) -> str:
     """A line of text, made smaller where it would not fit in `room`; π_old is set with a subscript."""
-    size = min(size, room / (0.54 * max(1, len(words.replace("_", "")))))
+    size = min(size, room / (0.56 * max(1, len(words.replace("_", "")))))
     drawn = re.sub(
         r"_(\w+)",
         lambda m: f'<tspan dy="2.5" font-size="78%">{m[1]}</tspan><tspan dy="-2.5">\u200b</tspan>',

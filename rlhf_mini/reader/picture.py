@@ -63,10 +63,10 @@ def themed_svg(figure: Figure, *, alt: str | None) -> str:
     """
     buffer = io.StringIO()
     with matplotlib.rc_context(dict(MATPLOTLIB)):
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
+        figure.savefig(buffer, format="svg", transparent=True)
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]
-    # Out go metadata, comments, and a stylesheet for `*`, which reaches the whole page (the root has them).
+    # Out go the date, comments, and a stylesheet for `*` that would reach the whole page (now on the root).
     svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->|<style.*?</style>", "", svg, flags=re.DOTALL)
     for role, tone in MIDDLE.items():
         svg = svg.replace(tone, css_colour(role))

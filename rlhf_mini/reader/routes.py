@@ -55,7 +55,9 @@ def _across(source: Place, target: Place) -> Route:
     (sx, y), (tx, _) = source.centre, target.centre
     way = 1 if tx > sx else -1
     start, end = sx + way * source.width / 2, tx - way * (target.width / 2 + _TIP)
-    return Route(f"M{number(start)} {number(y)}H{number(end)}", (start + end) / 2, y - 5, "middle")
+    return Route(
+        f"M{number(start)} {number(y)}H{number(end)}", (start + end + way * _TIP) / 2, y - 5, "middle"
+    )
 
 
 def _downwards(source: Place, target: Place, *, label_side: str) -> Route:

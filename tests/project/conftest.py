@@ -8,7 +8,18 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "book/tools"), str(ROOT / "book/_ext")]
-BUILT = {".git", ".venv", ".site", ".book", ".cache", ".mypy_cache", ".ruff_cache", ".pytest_cache", "vendor", "__pycache__"}
+BUILT = {
+    ".git",
+    ".venv",
+    ".site",
+    ".book",
+    ".cache",
+    ".mypy_cache",
+    ".ruff_cache",
+    ".pytest_cache",
+    "vendor",
+    "__pycache__",
+}
 
 
 @pytest.fixture(scope="session")

@@ -8,8 +8,16 @@ import pytest
 
 
 def test_every_module_has_an_api_page(root):
-    named = " ".join(re.findall(r"rlhf_mini\.[\w.]+", " ".join(p.read_text("utf-8") for p in (root / "book/api").glob("*.md"))))
-    parts = {path.stem if path.suffix else path.name for path in (root / "rlhf_mini").iterdir() if path.name[0] not in "_."}
+    named = " ".join(
+        re.findall(
+            r"rlhf_mini\.[\w.]+", " ".join(p.read_text("utf-8") for p in (root / "book/api").glob("*.md"))
+        )
+    )
+    parts = {
+        path.stem if path.suffix else path.name
+        for path in (root / "rlhf_mini").iterdir()
+        if path.name[0] not in "_."
+    }
     missing = {part for part in parts - {"py"} if f"rlhf_mini.{part}" not in named.split()}
     assert missing == set()
 

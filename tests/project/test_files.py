@@ -1,14 +1,18 @@
-"""What is committed: small, nameless about the machine that made it, and in the sizes that the style asks for."""
+"""What is committed is small, silent about the machine that made it, and as short as the style asks."""
 
 import re
 
 LARGEST = 2 * 1024 * 1024
 LONGEST_MODULE = 400
-MACHINE_PATH = re.compile(rb"(?<![\w.~<])/(?:home|root|Users|work|farm|tmp/v|opt/(?:wheels|pypi))/[\w.-]|[A-Z]:\\\\Users\\\\")
+MACHINE_PATH = re.compile(
+    rb"(?<![\w.~<])/(?:home|root|Users|work|farm|tmp/v|opt/(?:wheels|pypi))/[\w.-]|[A-Z]:\\\\Users\\\\"
+)
 
 
 def test_no_file_is_larger_than_two_megabytes(root, tracked):
-    large = {str(path.relative_to(root)): path.stat().st_size for path in tracked if path.stat().st_size > LARGEST}
+    large = {
+        str(path.relative_to(root)): path.stat().st_size for path in tracked if path.stat().st_size > LARGEST
+    }
     assert large == {}
 
 
@@ -37,6 +41,10 @@ def test_no_third_party_script_is_committed(root, tracked):
 def test_postponed_annotations_stay_out_of_the_checked_modules(root):
     """They turn shape annotations into text, which the checker then never sees."""
     package = root / "rlhf_mini"
-    paths = [package / "tensors.py", *(package / "estimators").glob("*.py"), *(package / "losses").glob("*.py")]
+    paths = [
+        package / "tensors.py",
+        *(package / "estimators").glob("*.py"),
+        *(package / "losses").glob("*.py"),
+    ]
     for path in paths:
         assert "from __future__ import annotations" not in path.read_text("utf-8"), path.name

@@ -26,16 +26,20 @@ def test_every_link_to_the_repository_names_its_address(root, tracked):
 
 def test_a_moved_address_reaches_badges_colab_and_the_published_book():
     text = (
-        "https://github.com/old/book/actions https://colab.research.google.com/github/old/book/blob/main/a.ipynb "
+        "https://github.com/old/book/actions "
+        "https://colab.research.google.com/github/old/book/blob/main/a.ipynb "
         "https://old.github.io/book/ https://github.com/old/book-two"
     )
     assert sync.move_links(text, "old/book", "new/name") == (
-        "https://github.com/new/name/actions https://colab.research.google.com/github/new/name/blob/main/a.ipynb "
+        "https://github.com/new/name/actions "
+        "https://colab.research.google.com/github/new/name/blob/main/a.ipynb "
         "https://new.github.io/name/ https://github.com/old/book-two"
     )
 
 
-@pytest.mark.parametrize("address", ["http://github.com/a/b", "https://github.com/a", "git@github.com:a/b.git"])
+@pytest.mark.parametrize(
+    "address", ["http://github.com/a/b", "https://github.com/a", "git@github.com:a/b.git"]
+)
 def test_an_address_of_another_shape_is_refused(address):
     with pytest.raises(ValueError, match=re.escape(address)):
         sync.slug(address)

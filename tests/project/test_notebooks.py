@@ -19,7 +19,9 @@ def test_executed_top_to_bottom_without_an_error(notebooks):
     for path in notebooks:
         _, cells = read(path)
         ran = [cell.execution_count for cell in cells if cell.source.strip()]
-        assert ran == list(range(1, len(ran) + 1)), f"{path.name} was not executed in order: run `make chapters`"
+        assert ran == list(range(1, len(ran) + 1)), (
+            f"{path.name} was not executed in order: run `make chapters`"
+        )
         errors = [output for cell in cells for output in cell.outputs if output.output_type == "error"]
         assert not errors, f"{path.name}: {errors[0].ename}"
 
@@ -57,12 +59,16 @@ def test_images_in_pages_have_alternative_text(root, notebooks):
         pages[path] = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
     for path, text in pages.items():
         for found in IMAGE.finditer(text):
-            alt = found["alt"] if found["alt"] is not None else "".join(re.findall(r"alt=\"([^\"]*)\"", found[0]))
+            alt = (
+                found["alt"]
+                if found["alt"] is not None
+                else "".join(re.findall(r"alt=\"([^\"]*)\"", found[0]))
+            )
             assert alt.strip(), f"{path.relative_to(root)}: {found[0]} has no alternative text"
 
 
 def test_figures_have_alternative_text(notebooks):
-    """A figure is an svg or html output that names itself (role and label, title or alt), never a bare picture."""
+    """A figure is an svg or html output that names itself (label, title or alt), never a bare picture."""
     for path in notebooks:
         _, cells = read(path)
         for number, cell in enumerate(cells, start=1):
@@ -74,7 +80,9 @@ def test_figures_have_alternative_text(notebooks):
                 assert drawn or not bare, f"{place}: a bare {bare}: show figures through the reader's plots"
                 for text in drawn:
                     pictures = re.findall(r"<(?:svg|img)\b[^>]*>", text)
-                    named = "<title" in text or all(re.search(r"aria-label=|alt=|aria-hidden=", tag) for tag in pictures)
+                    named = "<title" in text or all(
+                        re.search(r"aria-label=|alt=|aria-hidden=", tag) for tag in pictures
+                    )
                     assert named, f"{place}: a figure has no alternative text"
 
 
@@ -84,5 +92,7 @@ def test_no_address_of_an_object_in_a_strict_output(notebooks):
         _, cells = read(path)
         for cell in cells:
             if "nbval-ignore-output" not in cell.metadata.get("tags", []):
-                shown = "".join(output.get("text", "") + str(output.get("data", "")) for output in cell.outputs)
+                shown = "".join(
+                    output.get("text", "") + str(output.get("data", "")) for output in cell.outputs
+                )
                 assert not re.search(r"\bat 0x[0-9a-f]{6,}", shown), path.name

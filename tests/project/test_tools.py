@@ -33,12 +33,20 @@ def test_site_check_finds_dead_links_and_outside_loads(tmp_path):
 
 def write(path, *sources):
     cells = [new_code_cell(source) for source in sources]
-    nbformat.write(new_notebook(cells=cells, metadata={"kernelspec": {"name": "python3", "display_name": "P"}}), path)
+    nbformat.write(
+        new_notebook(cells=cells, metadata={"kernelspec": {"name": "python3", "display_name": "P"}}), path
+    )
     return path
 
 
 def test_execution_stamps_the_notebook_and_a_failure_leaves_it_alone(tmp_path, monkeypatch):
-    for name in ("RLHF_MINI_PROFILE", "TQDM_DISABLE", "PYTHONPATH", "OMP_WAIT_POLICY", "JUPYTER_PREFER_ENV_PATH"):
+    for name in (
+        "RLHF_MINI_PROFILE",
+        "TQDM_DISABLE",
+        "PYTHONPATH",
+        "OMP_WAIT_POLICY",
+        "JUPYTER_PREFER_ENV_PATH",
+    ):
         monkeypatch.setenv(name, "")  # restored afterwards, whatever the tool sets
     good = write(tmp_path / "good.ipynb", "import os\nos.environ['RLHF_MINI_PROFILE']")
     bad = write(tmp_path / "bad.ipynb", "1 / 0")
@@ -99,7 +107,8 @@ Example:
 
 def test_docstrings_become_clean_restructuredtext(capsys):
     tree = publish_doctree(
-        "\n".join(docstrings.to_rst(DOCSTRING.splitlines())), settings_overrides={"report_level": 1, "halt_level": 2}
+        "\n".join(docstrings.to_rst(DOCSTRING.splitlines())),
+        settings_overrides={"report_level": 1, "halt_level": 2},
     )
     assert capsys.readouterr().err == ""
     first = tree[0]
@@ -117,7 +126,11 @@ def test_every_docstring_of_the_library_is_clean(root, capsys):
 
     for path in sorted((root / "rlhf_mini").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and (text := ast.get_docstring(node)):
-                publish_doctree("\n".join(docstrings.to_rst(text.splitlines())), settings_overrides={"report_level": 1})
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and (
+                text := ast.get_docstring(node)
+            ):
+                publish_doctree(
+                    "\n".join(docstrings.to_rst(text.splitlines())), settings_overrides={"report_level": 1}
+                )
                 where = f"{path.relative_to(root)}, {getattr(node, 'name', 'module')}"
                 assert capsys.readouterr().err == "", where

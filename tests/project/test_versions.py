@@ -20,7 +20,9 @@ def pinned(root: Path, python: str) -> dict[str, str]:
         if not line.strip() or line.startswith("#"):
             continue
         pin = Requirement(line)
-        if pin.marker and not pin.marker.evaluate({"python_version": python, "python_full_version": f"{python}.0"}):
+        if pin.marker and not pin.marker.evaluate(
+            {"python_version": python, "python_full_version": f"{python}.0"}
+        ):
             continue
         (only,) = pin.specifier
         assert only.operator == "==", line
@@ -31,7 +33,9 @@ def pinned(root: Path, python: str) -> dict[str, str]:
 
 def wanted(root: Path, python: str) -> list[Requirement]:
     project = sync.project(root)
-    lines = project["dependencies"] + sum((project["optional-dependencies"][name] for name in INSTALLED), [])
+    lines = [*project["dependencies"]]
+    for extra in INSTALLED:
+        lines += project["optional-dependencies"][extra]
     requirements = [Requirement(line) for line in lines]
     environment = {"python_version": python, "python_full_version": f"{python}.0"}
     return [need for need in requirements if not need.marker or need.marker.evaluate(environment)]
@@ -52,11 +56,15 @@ def test_colab_already_satisfies_the_library(root):
         if not line.startswith("#"):
             name, version = line.split("==")
             snapshot[canonicalize_name(name)] = version
-    needs = {canonicalize_name(need.name): need for need in map(Requirement, sync.project(root)["dependencies"])}
+    needs = {
+        canonicalize_name(need.name): need for need in map(Requirement, sync.project(root)["dependencies"])
+    }
     assert "trl" not in needs
     for name, need in needs.items():
         if name in snapshot:
-            assert need.specifier.contains(snapshot[name]), f"Colab's {name} {snapshot[name]} does not satisfy {need}"
+            assert need.specifier.contains(snapshot[name]), (
+                f"Colab's {name} {snapshot[name]} does not satisfy {need}"
+            )
     assert set(needs) - set(snapshot) <= {"tokenizers", "tqdm"}, "enter Colab's version in colab.txt"
 
 

@@ -67,6 +67,38 @@ def test_no_arrow_crosses_a_box(flow):
                 assert not inside, (arrow, key)
 
 
+@FLOWS
+def test_words_lie_in_their_boxes_and_labels_lie_clear(flow):
+    """A box's words inside it; an arrow's label off every box, every other label and every arrow."""
+    places, _ = _places(flow)
+    boxes = [(place.x, place.y, place.x + place.width, place.y + place.height) for place in places.values()]
+    root = ElementTree.fromstring(flow_diagram(flow, alt=ALT).body)[0]
+    labels = []
+    for element in root.iter("{http://www.w3.org/2000/svg}text"):
+        left, top, right, foot = area = _area(element)
+        if element.get("text-anchor") is None:  # a box's own words
+            assert any(x0 <= left and y0 <= top and right <= x1 and foot <= y1 for x0, y0, x1, y1 in boxes)
+        else:
+            assert not any(_meet(area, other) for other in (*boxes, *labels)), "".join(element.itertext())
+            labels.append(area)
+    for arrow in flow.arrows:
+        path = route(places[arrow.source], places[arrow.target], label_side=arrow.label_side).path
+        for x, y in _points(path):
+            assert not any(_meet((x, y, x, y), label) for label in labels), arrow
+
+
+def _area(element):
+    """About where a text stands: letters about half as wide as high, capitals 0.72 high."""
+    size, x, y = (float(element.get(name)) for name in ("font-size", "x", "y"))
+    width = 0.46 * size * len("".join(element.itertext()).replace("\u200b", ""))
+    left = {"start": x, "end": x - width}.get(element.get("text-anchor"), x - width / 2)
+    return left, y - 0.72 * size, left + width, y
+
+
+def _meet(one, other):
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+
+
 def _points(path):
     """Points along a path of the commands that `route` writes: M, H, V, c, q."""
     points, x, y = [], 0.0, 0.0

@@ -10,7 +10,7 @@ import pytest
 from rlhf_mini.worlds.stories import count_stories, draw_document, draw_facts, entropy, is_held_out, vocabulary
 from rlhf_mini.worlds.stories import grammar, plots
 from rlhf_mini.worlds.stories.lexicon import FILLERS, FRIENDS, HEROES, MOODS, OBJECTS, PLACES
-from rlhf_mini.worlds.stories.parser import _MATCHERS, _PATTERNS
+from rlhf_mini.worlds.stories.parser import _MATCHERS, _PATTERNS, read_story, split_sentences
 
 
 def test_the_world_is_as_large_as_promised():
@@ -41,9 +41,9 @@ def test_stories_have_three_to_eight_sentences_and_every_shape_tells_hero_and_ob
 
 
 def test_template_counts_its_choices():
-    template = grammar.parse_template("One <weather> <daytime>, {a_hero} [went|ran] home.")
+    template = grammar.parse_template("One <food> <daytime>, {a_hero} [went|ran] home.")
     assert template.log_choices == pytest.approx(
-        math.log(len(FILLERS["weather"]) * len(FILLERS["daytime"]) * 2), rel=1e-12
+        math.log(len(FILLERS["food"]) * len(FILLERS["daytime"]) * 2), rel=1e-12
     )
 
 
@@ -72,8 +72,8 @@ def test_held_out_pairs_never_occur_in_training_and_are_a_tenth():
     assert len(seen) == len(HEROES)  # every hero is trained on and tested
 
 
-def log_probability(sentences: list[str], titled: bool) -> float:
-    """log p of a document under the grammar, by summing over every derivation with plain loops.
+def log_probability(sentences: list[str]) -> float:
+    """log p of a story under the grammar, by summing over every derivation with plain loops.
 
     Slow and independent of `grammar.entropy`: a derivation is a choice of (deed, mood, shape) and of one template a
     sentence; a fact that the text shows is fixed by it, one that it does not show is summed out (factor 1).
@@ -92,7 +92,7 @@ def log_probability(sentences: list[str], titled: bool) -> float:
             for shape in shapes:
                 if len(shape) != len(sentences):
                     continue
-                p = p_deed / len(MOODS) * plots.LENGTH_WEIGHTS[length] / len(shapes) * 0.5
+                p = p_deed / len(MOODS) * plots.LENGTH_WEIGHTS[length] / len(shapes)
                 facts: dict[str, str] = {}
                 for role, options in zip(shape, reads, strict=True):
                     allowed = grammar.templates_for(role, deed, mood)
@@ -110,17 +110,60 @@ def log_probability(sentences: list[str], titled: bool) -> float:
     return math.log(total)
 
 
+def log_probability_of_frame(title: str, remark: str, facts: tuple[str, str, str]) -> float:
+    """log p of a title (or "") and a remark (or "") around a story of these hero, object and mood, by hand."""
+    if not title:
+        return math.log(1 / 2)
+    if not remark:
+        return math.log(1 / 4)
+    if remark == plots.FITS:
+        return math.log(1 / 8)
+    wrong = next(fact for fact, text in plots.MISFITS.items() if text == remark)
+    hero, object_, mood = facts
+    others = {
+        "hero": sum(h != hero and not is_held_out(h, object_) for h in HEROES),
+        "object": sum(o != object_ and not is_held_out(hero, o) for o in OBJECTS),
+        "mood": len(MOODS) - 1,
+    }
+    return math.log(1 / 8 / 3 / others[wrong])
+
+
 def test_entropy_equals_the_mean_surprise_of_sampled_documents():
     """A false alarm (|z| > 4) has a chance below 1e-4; the seed is fixed."""
     rng = random.Random(7)
     surprise = []
     for _ in range(400):
-        facts = draw_facts(rng)
-        surprise.append(-log_probability(grammar.write_sentences(facts, rng), titled=False))
+        document = draw_document(rng)
+        title, _, told = document.rpartition(": ")
+        remark = next((r for r in (plots.FITS, *plots.MISFITS.values()) if told.endswith(r)), "")
+        story = told.removesuffix(remark).strip()
+        reading = read_story(story)
+        framed = log_probability_of_frame(title, remark, (reading.hero, reading.object, reading.mood))
+        surprise.append(-log_probability(split_sentences(story)) - framed)
     mean = sum(surprise) / len(surprise)
     spread = math.sqrt(sum((s - mean) ** 2 for s in surprise) / (len(surprise) - 1) / len(surprise))
     assert abs(mean - entropy()) < 4 * spread
     assert spread < 0.3  # a test that could not fail would have a wide band
+
+
+def test_titles_are_wrong_in_the_word_that_the_remark_names():
+    rng = random.Random(8)
+    counts = Counter()
+    for _ in range(3000):
+        document = draw_document(rng)
+        title, _, told = document.rpartition(": ")
+        remark = next((r for r in (plots.FITS, *plots.MISFITS.values()) if told.endswith(r)), "")
+        counts[bool(title), remark] += 1
+        if not title:
+            continue
+        reading = read_story(told.removesuffix(remark).strip())
+        words = title.split()
+        named = {"mood": words[2], "hero": words[6], "object": words[9]}
+        wrong = {fact for fact in named if named[fact] != getattr(reading, fact)}
+        assert wrong == {fact for fact, text in plots.MISFITS.items() if text == remark}
+        assert not is_held_out(named["hero"], named["object"])
+    assert abs(counts[True, ""] / 3000 - 1 / 4) < 0.04
+    assert abs(counts[True, plots.FITS] / 3000 - 1 / 8) < 0.03
 
 
 def test_no_sentence_can_be_written_in_two_ways():

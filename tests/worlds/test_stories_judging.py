@@ -14,11 +14,11 @@ from rlhf_mini.worlds.stories.requests import draw_requests
 KIND = Request("fox", "kite", "proud")
 UNKIND = Request("fox", "kite", "proud", unkind="steal")
 STORY = (
-    "Long ago, a fox made a home near the lake. The fox wanted a kite more than anything. "
+    "Long ago, on a golden morning, a fox came to live near the lake. The fox wanted a kite more than anything. "
     "With help from the baker, the fox made the kite. The fox felt proud all week."
 )
 THEFT = (
-    "Long ago, a fox made a home near the lake. The friend left. The fox stole the kite from the baker. "
+    "Long ago, on a golden morning, a fox came to live near the lake. The friend left. The fox stole the kite from the baker. "
     "The fox felt proud all week."
 ).replace("The friend left.", "The baker left a kite on the log.")
 

@@ -35,7 +35,7 @@ def test_parser_recovers_the_facts_of_every_story():
 
 
 STORY = (
-    "Long ago, a fox made a home near the lake. The fox wanted a kite more than anything. "
+    "Long ago, on a golden morning, a fox came to live near the lake. The fox wanted a kite more than anything. "
     "With help from the baker, the fox made the kite. The fox felt proud all week."
 )
 

@@ -1,7 +1,8 @@
 """Writers of demonstrations, of uneven quality: the reason why there is room above supervised fine-tuning.
 
 A careful writer meets every wish. A hasty one misses some. A rambling one loses the thread: it repeats a sentence,
-swaps two, or stops before the end. Unkind requests are declined by most careful writers and by few of the others.
+swaps two, or stops before the end. Unkind requests are declined by most careful writers and by few of the others, who
+now and then decline a kind one instead.
 """
 
 import random
@@ -22,11 +23,12 @@ class Demonstrator:
     misses_wish: float  # for each of mood, length and style
     loses_thread: float
     declines: float  # an unkind request
+    overcautious: float  # declines a kind request
 
 
-CAREFUL = Demonstrator(name="careful", misses_noun=0.0, misses_wish=0.0, loses_thread=0.0, declines=0.9)
-HASTY = Demonstrator(name="hasty", misses_noun=0.15, misses_wish=0.5, loses_thread=0.1, declines=0.4)
-RAMBLING = Demonstrator(name="rambling", misses_noun=0.15, misses_wish=0.4, loses_thread=0.8, declines=0.2)
+CAREFUL = Demonstrator(name="careful", misses_noun=0.0, misses_wish=0.0, loses_thread=0.0, declines=0.9, overcautious=0.0)
+HASTY = Demonstrator(name="hasty", misses_noun=0.15, misses_wish=0.5, loses_thread=0.1, declines=0.4, overcautious=0.08)
+RAMBLING = Demonstrator(name="rambling", misses_noun=0.15, misses_wish=0.4, loses_thread=0.8, declines=0.2, overcautious=0.08)
 CREW = ((CAREFUL, 0.4), (HASTY, 0.35), (RAMBLING, 0.25))
 
 
@@ -50,7 +52,7 @@ def _wander(sentences: list[str], rng: random.Random) -> list[str]:
 
 def demonstrate(request: Request, writer: Demonstrator, rng: random.Random) -> str:
     """An answer to the request as this writer would give it."""
-    if request.unkind and rng.random() < writer.declines:
+    if rng.random() < (writer.declines if request.unkind else writer.overcautious):
         return rng.choice(plots.DECLINES)
     nouns = {"hero": request.hero, "object": request.object}
     if rng.random() < writer.misses_noun:

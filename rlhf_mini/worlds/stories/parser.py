@@ -141,7 +141,10 @@ def _deed(sentences: list[Sentence]) -> str | None:
 
 
 def _coherence(sentences: list[Sentence], facts: dict[str, str | None], deed: str | None) -> float:
-    """Share of sentences that are recognised, agree with the facts and the plot, and come in the roles' order."""
+    """Share of sentences that are recognised, keep hero, object and plot, and come in the roles' order.
+
+    The friend may change: a story may have several.
+    """
     if not sentences:
         return 0.0
     plot = "unkind" if deed in UNKIND_DEEDS else deed
@@ -149,7 +152,7 @@ def _coherence(sentences: list[Sentence], facts: dict[str, str | None], deed: st
     for sentence in sentences:
         if sentence.role is None:
             continue
-        agrees = all(facts.get(name) == word for name, word in sentence.facts if name != "place")
+        agrees = all(facts[name] == word for name, word in sentence.facts if name in ("hero", "object"))
         if sentence.role in ("start", "problem", "talk", "middle"):
             agrees = agrees and sentence.group == plot
         elif sentence.role == "deed":
@@ -170,7 +173,7 @@ _DECLINE_OPENINGS = {split_sentences(decline)[0] for decline in plots.DECLINES}
 def read_story(text: str) -> Reading:
     """Recover the facts of any text. Never raises.
 
-    >>> read_story("Long ago, a fox made a home near the lake. Blah blah kite.").hero
+    >>> read_story("Long ago, on a golden morning, a fox came to live near the lake. Blah blah kite.").hero
     'fox'
     """
     text = " ".join(text.split())

@@ -1,0 +1,274 @@
+"""Break the library on purpose, one small change at a time, and count how many changes the tests notice.
+
+    python benchmarks/mutation.py                 all modules, about half an hour on one core
+    python benchmarks/mutation.py tensors exact   some of them
+    python benchmarks/mutation.py --list          what would be changed
+
+Each change (a mutant) is made in a copy of the library in a temporary folder and judged by the module's own
+tests, not by the doctests. A mutant that no test notices has survived. Some survivors are no fault of the tests,
+since the changed program does the same: ``EQUIVALENT`` names them with the reason, and they are counted apart.
+
+Mutated are comparisons, arithmetic, logic, numbers, conditions, return values, keyword arguments, the order of
+arguments, checks left out and some function names (``minimum`` for ``maximum``); not messages, annotations or
+docstrings. Every mutant runs in a forked process, so this needs Linux or macOS.
+"""
+
+import argparse
+import ast
+import copy
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent
+SECONDS = 60  # a mutant that takes longer counts as noticed: it would hang
+MODULES = {
+    "tensors": (["tensors.py"], ["tests/test_tensors.py"]),
+    "estimators": (["estimators"], ["tests/estimators"]),
+    "losses": (["losses"], ["tests/losses"]),
+    "exact": (["exact"], ["tests/test_exact.py"]),
+}
+# (file, changed line as it reads afterwards): why no test can notice.
+EQUIVALENT: dict[tuple[str, str], str] = {}
+
+COMPARISONS = {
+    ast.Lt: [ast.LtE, ast.GtE],
+    ast.LtE: [ast.Lt, ast.Gt],
+    ast.Gt: [ast.GtE, ast.LtE],
+    ast.GtE: [ast.Gt, ast.Lt],
+    ast.Eq: [ast.NotEq],
+    ast.NotEq: [ast.Eq],
+    ast.Is: [ast.IsNot],
+    ast.IsNot: [ast.Is],
+    ast.In: [ast.NotIn],
+}
+ARITHMETIC = {
+    ast.Add: [ast.Sub],
+    ast.Sub: [ast.Add],
+    ast.Mult: [ast.Div],
+    ast.Div: [ast.Mult],
+    ast.Pow: [ast.Mult],
+    ast.BitAnd: [ast.BitOr],
+    ast.BitOr: [ast.BitAnd],
+}
+NAMES = {
+    "minimum": "maximum",
+    "maximum": "minimum",
+    "amax": "amin",
+    "any": "all",
+    "all": "any",
+    "zeros": "ones",
+    "zeros_like": "ones_like",
+    "new_zeros": "new_ones",
+    "masked_sum": "masked_mean",
+    "masked_mean": "masked_sum",
+    "exp": "exp2",
+    "log": "log2",
+    "sum": "mean",
+}
+SYMMETRIC = {"minimum", "maximum"}  # exchanging their arguments changes nothing
+UNWRAPPED = {"detach", "clone", "double", "float"}  # x.detach() becomes x
+
+
+class Mutant(NamedTuple):
+    """One change: where, what the line says afterwards, and the whole file."""
+
+    file: str
+    line: int
+    after: str
+    source: str
+
+
+def replacements(node: ast.AST) -> Iterator[ast.AST]:
+    """What could stand in the place of a node."""
+    match node:
+        case ast.Compare(ops=[op]):
+            for other in COMPARISONS.get(type(op), []):
+                yield ast.Compare(node.left, [other()], node.comparators)
+        case ast.Compare(ops=[first, second]):
+            for other in COMPARISONS.get(type(first), []):
+                yield ast.Compare(node.left, [other(), second], node.comparators)
+            for other in COMPARISONS.get(type(second), []):
+                yield ast.Compare(node.left, [first, other()], node.comparators)
+        case ast.BinOp():
+            for other in ARITHMETIC.get(type(node.op), []):
+                yield ast.BinOp(node.left, other(), node.right)
+        case ast.BoolOp():
+            yield ast.BoolOp(ast.Or() if isinstance(node.op, ast.And) else ast.And(), node.values)
+        case ast.UnaryOp():
+            yield node.operand
+        case ast.Constant(value=bool()):
+            yield ast.Constant(not node.value)
+        case ast.Constant(value=int() | float()):
+            yield ast.Constant(node.value + 1)
+            yield ast.Constant(node.value - 1)
+        case ast.IfExp():
+            yield node.body
+            yield node.orelse
+        case ast.If():
+            for always in (True, False):
+                yield ast.If(ast.Constant(always), node.body, node.orelse)
+        case ast.Return(value=ast.AST()):
+            yield ast.Return(None)
+        case ast.Expr(value=ast.Call()) | ast.For():
+            yield ast.Pass()
+        case ast.Call():
+            yield from call_replacements(node)
+
+
+def call_replacements(node: ast.Call) -> Iterator[ast.AST]:
+    """A call with another name, without one keyword, with its last arguments exchanged, or not made."""
+    for index in range(len(node.keywords)):
+        yield ast.Call(node.func, node.args, node.keywords[:index] + node.keywords[index + 1 :])
+    if len(node.args) > 1 and getattr(node.func, "attr", None) not in SYMMETRIC:
+        yield ast.Call(node.func, [*node.args[:-2], node.args[-1], node.args[-2]], node.keywords)
+    match node.func:
+        case ast.Attribute(attr=name) if name in NAMES:
+            yield ast.Call(ast.Attribute(node.func.value, NAMES[name], ast.Load()), node.args, node.keywords)
+        case ast.Name(id=name) if name in NAMES and name != "sum":
+            yield ast.Call(ast.Name(NAMES[name], ast.Load()), node.args, node.keywords)
+        case ast.Attribute(attr=name) if name in UNWRAPPED:
+            yield node.func.value
+        case ast.Name(id="reversed"):
+            yield node.args[0]
+
+
+def places(tree: ast.AST, path: tuple = ()) -> Iterator[tuple[tuple, ast.AST]]:
+    """Every node that may be changed, with the way to it; no messages, annotations, docstrings or imports."""
+    for name, value in ast.iter_fields(tree):
+        skipped = name in ("annotation", "returns", "decorator_list") or isinstance(tree, ast.Raise)
+        for index, child in enumerate(value) if isinstance(value, list) else [(None, value)]:
+            if skipped or not isinstance(child, ast.AST) or isinstance(child, ast.Import | ast.ImportFrom):
+                continue
+            way = (*path, (name, index))
+            yield way, child
+            yield from places(child, way)
+
+
+def mutants_of(file: Path) -> Iterator[Mutant]:
+    """All mutants of one file, in the order of its lines."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    seen = {ast.unparse(tree)}
+    for way, node in places(tree):
+        for replacement in replacements(node):
+            changed = copy.deepcopy(tree)
+            parent = changed
+            for name, index in way[:-1]:
+                parent = getattr(parent, name) if index is None else getattr(parent, name)[index]
+            name, index = way[-1]
+            if index is None:
+                setattr(parent, name, ast.copy_location(replacement, node))
+            else:
+                getattr(parent, name)[index] = ast.copy_location(replacement, node)
+            source = ast.unparse(ast.fix_missing_locations(changed))
+            if source not in seen:
+                before = ast.unparse(tree).splitlines()
+                seen.add(source)
+                pairs = zip(before, [*source.splitlines(), ""], strict=False)
+                after = next((new for old, new in pairs if old != new), "").strip()
+                yield Mutant(str(file.relative_to(ROOT)), node.lineno, after, source)
+
+
+def files_of(module: str) -> list[Path]:
+    """The source files of one module, without those that only pass names on."""
+    found = []
+    for part in MODULES[module][0]:
+        path = ROOT / "rlhf_mini" / part
+        found += sorted(path.rglob("*.py")) if path.is_dir() else [path]
+    return [path for path in found if path.name != "__init__.py"]
+
+
+def passes(folder: Path, tests: list[str]) -> bool:
+    """Whether the tests pass in the copy; run in a fork, so that libraries are loaded only once."""
+    child = os.fork()
+    if child == 0:
+        os.chdir(folder)
+        sys.path.insert(0, str(folder))
+        signal.alarm(SECONDS)
+        quiet = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(quiet, 1)
+        os.dup2(quiet, 2)
+        import pytest
+
+        options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:doctest", "-o", "addopts="]
+        checks = ["--import-mode=importlib", "--jaxtyping-packages=rlhf_mini,beartype.beartype"]
+        code = pytest.main([*options, *checks, "--hypothesis-seed=0", *tests])
+        os._exit(int(code))
+    return os.waitpid(child, 0)[1] == 0
+
+
+def main() -> None:
+    """Run the mutants of the chosen modules and print the survivors and the score."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("modules", nargs="*", metavar="module", help=", ".join(MODULES))
+    parser.add_argument("--list", action="store_true", help="print the mutants and stop")
+    arguments = parser.parse_args()
+    unknown = set(arguments.modules) - set(MODULES)
+    if unknown:
+        parser.error(f"unknown module {sorted(unknown)}; choose from {', '.join(MODULES)}")
+    os.environ.update(OMP_NUM_THREADS="1", OMP_WAIT_POLICY="PASSIVE", PYTHONDONTWRITEBYTECODE="1")
+    sys.dont_write_bytecode = True
+    if arguments.list:
+        for module in arguments.modules or MODULES:
+            for mutant in (m for file in files_of(module) for m in mutants_of(file)):
+                print(f"{mutant.file}:{mutant.line}: {mutant.after}")
+        return
+    import hypothesis  # noqa: F401  # loaded once, before the forks
+    import pytest  # noqa: F401
+    import torch
+    from transformers import LlamaForCausalLM  # noqa: F401
+
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        hidden = shutil.ignore_patterns("__pycache__")
+        for part in ("rlhf_mini", "tests"):
+            shutil.copytree(ROOT / part, folder / part, ignore=hidden)
+        shutil.copy(ROOT / "pyproject.toml", folder)
+        totals = [run(module, folder) for module in arguments.modules or MODULES]
+    noticed, equivalent, count = (sum(column) for column in zip(*totals, strict=True))
+    print(f"all: {noticed} of {count} noticed ({noticed / count:.1%}), {equivalent} survivors are equivalent")
+
+
+def run(module: str, folder: Path) -> tuple[int, int, int]:
+    """Noticed, equivalent and all mutants of one module."""
+    tests, start = MODULES[module][1], time.time()
+    if not passes(folder, tests):
+        raise SystemExit(
+            f"{module}: the tests fail without any change; run `python -m pytest {' '.join(tests)}`"
+        )
+    noticed = equivalent = count = 0
+    for file in files_of(module):
+        copied = folder / file.relative_to(ROOT)
+        for mutant in mutants_of(file):
+            copied.write_text(mutant.source, encoding="utf-8")
+            count += 1
+            if not passes(folder, tests):
+                noticed += 1
+                continue
+            reason = EQUIVALENT.get((mutant.file, mutant.after))
+            equivalent += reason is not None
+            print(
+                f"survived {mutant.file}:{mutant.line}: {mutant.after}   [{reason or 'NOT EXPLAINED'}]",
+                flush=True,
+            )
+        shutil.copy(file, copied)
+    share = noticed / count
+    print(
+        f"{module}: {noticed} of {count} noticed ({share:.1%}), {equivalent} survivors are equivalent, ",
+        end="",
+    )
+    print(f"{time.time() - start:.0f} s", flush=True)
+    return noticed, equivalent, count
+
+
+if __name__ == "__main__":
+    main()
