@@ -1,4 +1,4 @@
-"""How everything here is measured: rounds in which every contestant runs once, and the median over the rounds.
+"""How everything here is measured: rounds in which every contestant runs once, and the median over rounds.
 
 Two programs measured one after the other meet different machines: another process starts, a processor cools.
 Within a round they meet the same one. The first rounds are discarded: caches fill and memory is claimed.

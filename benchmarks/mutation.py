@@ -1,21 +1,23 @@
 """Break the library on purpose, one small change at a time, and count how many changes the tests notice.
 
-    python benchmarks/mutation.py                 all modules, about half an hour on one core
+    python benchmarks/mutation.py                 all modules, about ten minutes on one core
     python benchmarks/mutation.py tensors exact   some of them
     python benchmarks/mutation.py --list          what would be changed
 
 Each change (a mutant) is made in a copy of the library in a temporary folder and judged by the module's own
-tests, not by the doctests. A mutant that no test notices has survived. Some survivors are no fault of the tests,
-since the changed program does the same: ``EQUIVALENT`` names them with the reason, and they are counted apart.
+tests, without doctests and without the shape checks that tests add to signatures. A mutant that no test
+notices has survived. Some survivors are no fault of the tests, since the changed program does the same:
+``EQUIVALENT`` names them with the reason, and they are counted apart.
 
-Mutated are comparisons, arithmetic, logic, numbers, conditions, return values, keyword arguments, the order of
-arguments, checks left out and some function names (``minimum`` for ``maximum``); not messages, annotations or
-docstrings. Every mutant runs in a forked process, so this needs Linux or macOS.
+Mutated are comparisons, arithmetic, logic, numbers, conditions, return values, keyword arguments, the order
+of arguments, checks left out and some function names (``minimum`` for ``maximum``); not messages, annotations
+or docstrings. Every mutant runs in a forked process, so this needs Linux or macOS.
 """
 
 import argparse
 import ast
 import copy
+import gc
 import os
 import shutil
 import signal
@@ -196,9 +198,9 @@ def passes(folder: Path, tests: list[str]) -> bool:
         os.dup2(quiet, 2)
         import pytest
 
-        options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:doctest", "-o", "addopts="]
-        checks = ["--import-mode=importlib", "--jaxtyping-packages=rlhf_mini,beartype.beartype"]
-        code = pytest.main([*options, *checks, "--hypothesis-seed=0", *tests])
+        options = ["-x", "-q", "--tb=no", "--import-mode=importlib", "--hypothesis-seed=0", "-o", "addopts="]
+        plugins = ["no:cacheprovider", "no:doctest", "no:unraisableexception", "_hypothesis_pytestplugin"]
+        code = pytest.main([*options, *(part for name in plugins for part in ("-p", name)), *tests])
         os._exit(int(code))
     return os.waitpid(child, 0)[1] == 0
 
@@ -214,7 +216,7 @@ def main() -> None:
     unknown = set(arguments.modules) - set(MODULES)
     if unknown:
         parser.error(f"unknown module {sorted(unknown)}; choose from {', '.join(MODULES)}")
-    os.environ.update(OMP_NUM_THREADS="1", OMP_WAIT_POLICY="PASSIVE", PYTHONDONTWRITEBYTECODE="1")
+    os.environ.update(OMP_NUM_THREADS="1", OMP_WAIT_POLICY="PASSIVE", PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
     sys.dont_write_bytecode = True
     if arguments.list:
         for module in arguments.modules or MODULES:
@@ -227,6 +229,7 @@ def main() -> None:
     from transformers import LlamaForCausalLM  # noqa: F401
 
     torch.set_num_threads(1)
+    gc.freeze()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         hidden = shutil.ignore_patterns("__pycache__")

@@ -1,7 +1,7 @@
 """One PPO iteration, ours and TRL 1.12's, at equal work.
 
-Both: 64 prompts of 16 tokens, 48 drawn tokens each without a stop, policy, value, reward and reference models of
-the same size, one minibatch of 64, float32. Ours runs in this process and TRL in its own, in turns.
+Both: 64 prompts of 16 tokens, 48 drawn tokens each without a stop, policy, value, reward and reference models
+of the same size, one minibatch of 64, float32. Ours runs in this process and TRL in its own, in turns.
 """
 
 import json

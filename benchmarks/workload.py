@@ -57,9 +57,9 @@ def prompts(count: int) -> list[list[int]]:
 def training_flops(causal_lm: LlamaForCausalLM, mask: Tensor) -> float:
     """Floating-point operations that one training step on the real tokens needs by the model's equations.
 
-    For each matrix weight and token 6: 2 forward, 4 backward (the embedding's look-up costs none, and its tied
-    matrix counts once, as the projection). For each layer and each pair of a token and one that it attends
-    to, itself included, 12·D: 4·D forward (scores and weighted sum), twice that backward.
+    For each matrix weight and token 6: 2 forward, 4 backward (the embedding's look-up costs none; its tied
+    matrix counts once, as the projection). For each layer and each pair of a token and one that it
+    attends to, itself included, 12·D: 4·D forward (scores and weighted sum), twice that backward.
     """
     weights = sum(parameter.numel() for parameter in causal_lm.parameters() if parameter.ndim == 2)
     lengths = mask.sum(dim=1).double()

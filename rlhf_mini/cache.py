@@ -209,7 +209,7 @@ def _remove(folder: Path) -> None:
 
 
 def _is_disk_full(error: BaseException, root: Path) -> bool:
-    # Libraries in Rust raise errors of their own, which name the cause in words only; torch.save does not name it.
+    # Libraries in Rust name the cause in words only, and torch.save not at all.
     nothing_left = isinstance(error, Exception) and shutil.disk_usage(root).free < 2**20
     full = (errno.ENOSPC, errno.EDQUOT) if hasattr(errno, "EDQUOT") else (errno.ENOSPC,)
     return getattr(error, "errno", None) in full or "No space left on device" in str(error) or nothing_left

@@ -1,9 +1,23 @@
 """Fixtures for all tests."""
 
-from collections.abc import Iterator
+import os
 
-import jaxtyping
-import pytest
+# Before anything loads torch, which is what reads it: see rlhf_mini/__init__.py.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import dataclasses  # noqa: E402
+from collections.abc import Iterator  # noqa: E402
+
+import jaxtyping  # noqa: E402
+import pytest  # noqa: E402
+
+from rlhf_mini.loop import OptimizerConfig  # noqa: E402
+from rlhf_mini.methods.ppo import PPOConfig  # noqa: E402
+from rlhf_mini.methods.pretrain import PretrainConfig  # noqa: E402
+from rlhf_mini.methods.reward_model import RewardModelConfig  # noqa: E402
+from rlhf_mini.methods.sft import SFTConfig  # noqa: E402
+from rlhf_mini.pipeline import STAGES, Pipeline  # noqa: E402
+from rlhf_mini.profiles import QUICK, Profile  # noqa: E402
 
 
 @pytest.fixture
@@ -16,3 +30,42 @@ def unchecked() -> Iterator[None]:
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", before)
+
+
+@pytest.fixture(scope="session")
+def miniature() -> Profile:
+    """The quick profile made so small that all stages build in seconds. Nothing is learned."""
+    quick = OptimizerConfig(learning_rate=1e-3)
+    walk = {"iterations": 2, "episodes": 8, "minibatch": 4, "epochs": 1, "max_new_tokens": 12}
+    return dataclasses.replace(
+        QUICK,
+        name="miniature",
+        vocab_size=600,
+        width=16,
+        layers=1,
+        heads=2,
+        context=256,
+        small_model={"width": 8, "layers": 1, "heads": 1},
+        documents=64,
+        demonstrations=32,
+        pairs=40,
+        test_pairs=16,
+        test_prompts=12,
+        best_of=16,
+        pretrain=PretrainConfig(steps=4, batch=8, block=32, optimizer=quick),
+        sft=SFTConfig(epochs=1, batch=8, optimizer=quick),
+        reward_model=RewardModelConfig(epochs=1, batch=4, optimizer=quick),
+        ppo=PPOConfig(kl_weight=0.05, optimizer=quick, **walk),
+        ppo_without_kl=PPOConfig(kl_weight=0.0, optimizer=quick, **walk),
+        text_model={"width": 8, "layers": 1, "heads": 1, "vocab_size": 300},
+        text_pretrain=PretrainConfig(steps=3, batch=4, block=16, optimizer=quick),
+    )
+
+
+@pytest.fixture(scope="session")
+def built(miniature: Profile, tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
+    """A pipeline of the miniature profile, all stages built. Its cache is shared: leave it whole."""
+    pipeline = Pipeline(miniature, cache=tmp_path_factory.mktemp("cache"))
+    for stage in STAGES:
+        pipeline.get(stage)
+    return pipeline

@@ -9,6 +9,7 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 
 
@@ -19,17 +20,21 @@ def kill_repeatedly(
     within: float,
     seed: int,
     env: Mapping[str, str] | None = None,
+    under_way: Callable[[], bool] = lambda: True,
     after_each: Callable[[], None] = lambda: None,
 ) -> int:
     """Start `command` `times` times and end each run with SIGKILL after a random part of `within` seconds.
 
-    `after_each` is called after every run. Returns how many runs were really killed, and not over before.
+    The seconds count from when `under_way` first says so. `after_each` is called after every run. Returns how
+    many runs were really killed, and not over before.
     """
     moments, killed = random.Random(seed), 0
     for _ in range(times):
         process = subprocess.Popen(
             command, env=env, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
+        while not under_way() and process.poll() is None:
+            time.sleep(0.002)
         try:
             process.wait(moments.uniform(0, within))
         except subprocess.TimeoutExpired:

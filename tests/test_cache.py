@@ -79,7 +79,7 @@ def test_the_manifest_says_where_an_entry_comes_from(tmp_path: Path) -> None:
     manifest = read_manifest(Store(tmp_path).get("base", KEY, write("weights")))
     assert manifest["key"] == KEY
     assert manifest["library"] == rlhf_mini.__version__
-    assert 0 <= manifest["seconds"] < 5
+    assert manifest["seconds"] >= 0
     assert manifest["files"]["deeper/model.bin"] == {
         "size": 7,
         # printf weights | sha256sum
@@ -194,6 +194,19 @@ def test_a_full_disk_is_named_as_such(tmp_path: Path, error: Exception) -> None:
     assert leftovers(tmp_path) == []
 
 
+def test_a_disk_that_is_full_though_the_error_does_not_say_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with torch.save, which raises a RuntimeError about file positions."""
+
+    def fail(folder: Path) -> None:
+        raise RuntimeError("unexpected pos 1027904 vs 1027856")
+
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(100, 100, 0))
+    with pytest.raises(OSError, match=r"no space left to build 'base' \(0 MiB free\)"):
+        Store(tmp_path).get("base", KEY, fail)
+
+
 def test_a_disk_that_is_full_when_the_manifest_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -240,31 +253,35 @@ def test_of_two_processes_one_builds_and_the_other_waits(tmp_path: Path) -> None
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
 def test_twenty_kills_and_a_rerun_give_what_an_undisturbed_run_gives(tmp_path: Path) -> None:
-    """About six seconds: twenty processes are killed within 0.45 s each, the build taking 0.3 s."""
+    """About five seconds: twenty processes are killed at a random moment of a build that takes 0.3 s."""
     kill_repeatedly = runpy.run_path(str(Path(__file__).with_name("interruption.py")))["kill_repeatedly"]
     root, log = tmp_path / "cache", tmp_path / "log"
     subprocess.run(builder(tmp_path / "undisturbed", tmp_path / "log0", 0.0), env=environment(), check=True)
     (undisturbed,) = (tmp_path / "undisturbed").glob("stage-*")
     store = Store(root)
-    entry, interrupted = store.path("stage", {"n": 1}), []
+    entry, half_built = store.path("stage", {"n": 1}), []
+
+    def building() -> bool:
+        return log.exists() and log.read_text().count("built") > len(half_built)
 
     def whole_or_not_at_all() -> None:
+        half_built.append(leftovers(root))
         if entry.exists():
             assert store.has("stage", {"n": 1})
             assert contents(entry) == contents(undisturbed)
             shutil.rmtree(entry)  # so that every one of the twenty has something to interrupt
-        elif root.exists() and leftovers(root):
-            interrupted.append(leftovers(root))
 
-    kill_repeatedly(
+    killed = kill_repeatedly(
         builder(root, log, 0.015),
         times=20,
-        within=0.45,
+        within=0.4,
         seed=1,
         env=environment(),
+        under_way=building,
         after_each=whole_or_not_at_all,
     )
-    assert len(interrupted) >= 3  # fewer would mean that the kills missed the building
+    assert killed >= 10  # fewer would mean that the kills came too late
+    assert sum(map(bool, half_built)) >= 10
     subprocess.run(builder(root, log, 0.0), env=environment(), check=True)
     assert contents(entry) == contents(undisturbed)
     assert store.has("stage", {"n": 1})

@@ -91,7 +91,7 @@ def test_first_step_by_hand() -> None:
     assert module.weight.item() == pytest.approx(1.1, abs=1e-8)
     assert [history[0][name] for name in ("loss", "grad_norm", "learning_rate")] == [16.0, 16.0, 0.1]
     assert (history[0]["weight"], history[0]["constant"]) == (1.0, 5.0)
-    assert 0 < history[0]["seconds"] < 5
+    assert history[0]["seconds"] > 0
 
 
 def test_against_a_plain_adamw_in_python() -> None:

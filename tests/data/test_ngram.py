@@ -106,9 +106,9 @@ def test_the_order_is_chosen_where_the_test_text_cannot_see_it() -> None:
 def test_a_real_text_within_ten_seconds() -> None:
     """2.25 bits per byte, measured once. For a sense of scale: bz2 and lzma need 2.36 and 2.61."""
     train, test = held_out([SHAKESPEARE.read_text(encoding="utf-8")], fraction=0.1)
-    started = time.perf_counter()
+    started = time.process_time()
     baseline = ngram_baseline(train, test)
-    assert time.perf_counter() - started < 10
+    assert time.process_time() - started < 10
     assert baseline.order == 6
     assert baseline.bits_per_byte == pytest.approx(2.248, abs=0.001)
 

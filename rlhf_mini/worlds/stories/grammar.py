@@ -9,7 +9,7 @@ entropy of the text, and not only bounds it, because no text can be drawn in two
 import math
 import random
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -185,34 +185,11 @@ def title_of(facts: Facts) -> str:
     return f"A {facts.length} {facts.mood} story of the {facts.hero} and the {facts.object}:"
 
 
-@lru_cache(maxsize=None)
-def other_values(fact: str, hero: str, object_: str, mood: str) -> tuple[str, ...]:
-    """What a title may wrongly name as hero, object or mood; its pair stays on its side of the held-out split."""
-    if fact == "mood":
-        return tuple(other for other in MOODS if other != mood)
-    side = is_held_out(hero, object_)
-    if fact == "hero":
-        return tuple(other for other in HEROES if other != hero and is_held_out(other, object_) == side)
-    return tuple(other for other in OBJECTS if other != object_ and is_held_out(hero, other) == side)
-
-
 def draw_document(rng: random.Random, *, held_out: bool = False) -> str:
-    """One document of the pretraining text: a story; under a title half of the time; then, half of the time, a remark.
-
-    The remark is a reader's: the title fits, or it has the wrong hero, object or mood. Each happens half of the time,
-    so that one title in four is wrong in one of its words, and then the remark says in which.
-    """
+    """One document of the pretraining text: a story, under a title line half of the time."""
     facts = draw_facts(rng, held_out=held_out)
     story = write_story(facts, rng)
-    if rng.random() < 0.5:
-        return story
-    if rng.random() < 0.5:
-        return f"{title_of(facts)} {story}"
-    if rng.random() < 0.5:
-        return f"{title_of(facts)} {story} {plots.FITS}"
-    wrong = rng.choice([*plots.MISFITS])
-    claimed = rng.choice(other_values(wrong, facts.hero, facts.object, facts.mood))
-    return f"{title_of(replace(facts, **{wrong: claimed}))} {story} {plots.MISFITS[wrong]}"
+    return f"{title_of(facts)} {story}" if rng.random() < 0.5 else story
 
 
 def _expected_over(patterns: tuple[str, ...]) -> float:
@@ -241,24 +218,14 @@ def _situations() -> list[tuple[float, str, str, tuple[str, ...]]]:
     return situations
 
 
-def _title_and_remark_entropy() -> float:
-    """Three fair coins (titled? remarked? fitting?), each thrown if the last came up so, then which word is wrong, and how."""
-    pairs = hero_object_pairs(held_out=False)
-    wrong_word = math.log(len(plots.MISFITS))
-    for fact in plots.MISFITS:
-        counts = [len(other_values(fact, hero, object_, MOODS[0])) for hero, object_ in pairs]
-        wrong_word += sum(map(math.log, counts)) / len(counts) / len(plots.MISFITS)
-    return math.log(2) + (math.log(2) + (math.log(2) + wrong_word / 2) / 2) / 2
-
-
 def entropy() -> float:
     """Entropy of one document of the pretraining text, in nats per document; exact.
 
-    H = H(title and remark) + log |pairs of hero and object| + H(deed, mood, shape)
+    H = log 2 (title or not) + log |pairs of hero and object| + H(deed, mood, shape)
     + E[ sum over roles of H(sentence | facts) ] + P(place is mentioned) log |places| + P(friend …) log |friends|.
     A fact that no sentence mentions adds nothing to the text and is not counted.
     """
-    total = _title_and_remark_entropy() + math.log(len(hero_object_pairs(held_out=False)))
+    total = math.log(2) + math.log(len(hero_object_pairs(held_out=False)))
     for weight, deed, mood, shape in _situations():
         total -= weight * math.log(weight)
         total += weight * sum(_expected_over(templates_for(role, deed, mood)) for role in shape)

@@ -364,7 +364,3 @@ DECLINES = (
     "That would not be kind, so I will not tell it. May I offer a gentle story?",
     "I prefer stories in which nobody is hurt. Would you like one about friends?",
 )
-
-# A reader's remark under a titled story of the pretraining text; it names the fact that the title got wrong.
-FITS = "The title fits."
-MISFITS = {fact: f"The title has the wrong {fact}." for fact in ("hero", "object", "mood")}
