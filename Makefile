@@ -52,7 +52,7 @@ lab: $(READY) ## open the chapters in JupyterLab
 	jupyter lab chapters
 
 bench: $(READY) ## measure this machine, side by side with the general-purpose stack
-	rlhf-mini bench
+	python -m benchmarks.bench
 
 sync: $(READY) ## write the chapter table and the repository's address wherever they are shown
 	python book/tools/sync.py

@@ -81,10 +81,20 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _hide_foreign_bars() -> None:
+    """`transformers` and `datasets` show a bar for every file they touch; ours, for what takes long, stay."""
+    import datasets
+    from transformers.utils import logging
+
+    datasets.disable_progress_bars()
+    logging.disable_progress_bar()
+
+
 def _run(options: argparse.Namespace) -> int:
     from rlhf_mini.pipeline import STAGES, Pipeline
     from rlhf_mini.text_report import report_on_text
 
+    _hide_foreign_bars()
     pipeline = Pipeline(
         options.profile,
         seed=options.seed,
@@ -106,12 +116,13 @@ def _run(options: argparse.Namespace) -> int:
 
 def _phenomena(options: argparse.Namespace) -> int:
     from rlhf_mini.evaluation.records import write_records
-    from rlhf_mini.phenomena import PHENOMENA, describe_numbers, measure
+    from rlhf_mini.phenomena import PHENOMENA, describe_numbers, measure, scoreboard
     from rlhf_mini.pipeline import Pipeline
 
     names = [row.name for row in PHENOMENA]
     if unknown := set(options.only or ()) - set(names):
         raise ValueError(f"unknown rows {sorted(unknown)}: choose from {names}")
+    _hide_foreign_bars()
     failed = 0
     for seed in options.seeds:
         pipeline = Pipeline(options.profile, seed=seed, cache=options.cache)
@@ -125,6 +136,8 @@ def _phenomena(options: argparse.Namespace) -> int:
             print(f"seed {seed}  {row.name:15} {'seen' if holds else 'NOT SEEN':9} {record.seconds:6.1f} s")
             print(f"        {row.must_be_seen}")
             print(f"        {describe_numbers(record)}", flush=True)
+        if not options.only:
+            write_records(options.records, scoreboard(pipeline))
     return 1 if failed else 0
 
 
@@ -161,6 +174,7 @@ def _doctor(options: argparse.Namespace) -> int:
 
 
 def _bench(options: argparse.Namespace) -> int:
+    sys.path.insert(0, os.getcwd())  # a console script does not look in the clone that it is called in
     try:
         from benchmarks.bench import run_all
     except ImportError:

@@ -18,6 +18,7 @@ from rlhf_mini.methods.reward_model import RewardModelConfig
 from rlhf_mini.methods.sft import SFTConfig
 
 ENVIRONMENT_VARIABLE = "RLHF_MINI_PROFILE"
+MAX_NEW_TOKENS = 110
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +40,7 @@ class Profile:
     test_pairs: int
     test_prompts: int
     best_of: int
+    max_new_tokens: int  # the longest answer, in PPO and in every evaluation
     # the stages
     pretrain: PretrainConfig
     sft: SFTConfig
@@ -53,11 +55,6 @@ class Profile:
     def for_text(self) -> "Profile":
         """The same profile with the model and the training that suit a megabyte of real text."""
         return dataclasses.replace(self, **self.text_model, pretrain=self.text_pretrain)
-
-    @property
-    def max_new_tokens(self) -> int:
-        """The longest answer, in tokens: what a policy may write in PPO and in every evaluation."""
-        return self.ppo.max_new_tokens
 
 
 QUICK = Profile(
@@ -74,8 +71,9 @@ QUICK = Profile(
     test_pairs=1_000,
     test_prompts=256,
     best_of=64,
+    max_new_tokens=MAX_NEW_TOKENS,
     pretrain=PretrainConfig(
-        steps=1400,
+        steps=1200,
         batch=24,
         block=96,
         optimizer=OptimizerConfig(learning_rate=6e-3, warmup_steps=50, final_fraction=0.05),
@@ -91,22 +89,22 @@ QUICK = Profile(
         optimizer=OptimizerConfig(learning_rate=3e-3, warmup_steps=20, final_fraction=0.05),
     ),
     ppo=PPOConfig(
-        iterations=30,
+        iterations=36,
         episodes=128,
-        minibatch=64,
+        minibatch=32,
         epochs=1,
-        max_new_tokens=110,
-        kl_weight=0.05,
-        optimizer=OptimizerConfig(learning_rate=2e-4, betas=(0.9, 0.98), warmup_steps=4),
+        max_new_tokens=MAX_NEW_TOKENS,
+        kl_weight=0.03,
+        optimizer=OptimizerConfig(learning_rate=6e-4, warmup_steps=8),
     ),
     ppo_without_kl=PPOConfig(
-        iterations=80,
+        iterations=32,
         episodes=128,
-        minibatch=64,
+        minibatch=32,
         epochs=1,
-        max_new_tokens=110,
+        max_new_tokens=MAX_NEW_TOKENS,
         kl_weight=0.0,
-        optimizer=OptimizerConfig(learning_rate=2e-4, betas=(0.9, 0.98), warmup_steps=4),
+        optimizer=OptimizerConfig(learning_rate=6e-4, warmup_steps=8),
     ),
     text_model={"width": 192, "layers": 4, "heads": 6, "vocab_size": 1024},
     text_pretrain=PretrainConfig(
@@ -133,6 +131,7 @@ FULL = Profile(
     test_pairs=4_000,
     test_prompts=1_024,
     best_of=256,
+    max_new_tokens=MAX_NEW_TOKENS,
     pretrain=PretrainConfig(
         steps=6_000,
         batch=64,
@@ -154,18 +153,18 @@ FULL = Profile(
         episodes=512,
         minibatch=256,
         epochs=1,
-        max_new_tokens=110,
+        max_new_tokens=MAX_NEW_TOKENS,
         kl_weight=0.05,
-        optimizer=OptimizerConfig(learning_rate=2e-4, betas=(0.9, 0.98), warmup_steps=4),
+        optimizer=OptimizerConfig(learning_rate=2e-4, warmup_steps=8),
     ),
     ppo_without_kl=PPOConfig(
         iterations=200,
         episodes=512,
         minibatch=256,
         epochs=1,
-        max_new_tokens=110,
+        max_new_tokens=MAX_NEW_TOKENS,
         kl_weight=0.0,
-        optimizer=OptimizerConfig(learning_rate=2e-4, betas=(0.9, 0.98), warmup_steps=4),
+        optimizer=OptimizerConfig(learning_rate=2e-4, warmup_steps=8),
     ),
     text_model={"width": 384, "layers": 6, "heads": 6, "vocab_size": 1024},
     text_pretrain=PretrainConfig(

@@ -50,11 +50,12 @@ def require_finite(mask: Tensor, **tensors: Tensor) -> None:
     """Stop if a number that counts is NaN or infinite.
 
     Raises:
-        ValueError: naming the tensor and the first place of such a number.
+        ValueError: naming the tensor and the first place of such a number; or if the mask is not boolean.
 
     Example:
         >>> require_finite(torch.tensor([True, False]), rewards=torch.tensor([1.0, float("nan")]))
     """
+    require_mask(mask)
     for name, tensor in tensors.items():
         bad = mask & ~torch.isfinite(tensor)
         if bad.any():
@@ -146,7 +147,7 @@ def zero_off_mask(values: Float[Tensor, "*shape"], mask: Bool[Tensor, "*shape"])
     """
     require_same_shape(values=values, mask=mask)
     require_mask(mask)
-    return torch.where(mask, values, torch.zeros((), dtype=values.dtype, device=values.device))
+    return torch.where(mask, values, 0.0)
 
 
 def masked_sum(
@@ -171,8 +172,7 @@ def masked_sum(
         >>> masked_sum(torch.tensor([1.0, 2.0, 4.0]), torch.tensor([True, False, True]))
         tensor(5.)
     """
-    kept = zero_off_mask(values, mask)
-    return kept.sum() if dim is None else kept.sum(dim)
+    return zero_off_mask(values, mask).sum(dim)
 
 
 def masked_mean(
@@ -200,7 +200,7 @@ def masked_mean(
         tensor(2.5000)
     """
     total = masked_sum(values, mask, dim=dim)
-    count = mask.sum() if dim is None else mask.sum(dim)
+    count = mask.sum(dim)
     if (count == 0).any():
         rows = "" if dim is None else f" at {(count == 0).nonzero().tolist()} (counted along axis {dim})"
         raise ValueError(
@@ -264,4 +264,4 @@ def last_true_index(mask: Bool[Tensor, "B T"]) -> Int[Tensor, " B"]:
             f"Rows {empty.nonzero().flatten().tolist()} of the mask {tuple(mask.shape)} have no True entry."
         )
     position = torch.arange(mask.shape[1], device=mask.device)
-    return torch.where(mask, position, -1).amax(dim=1)
+    return (mask * position).amax(dim=1)

@@ -5,19 +5,16 @@ import os
 # Before anything loads torch, which is what reads it: see rlhf_mini/__init__.py.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-import dataclasses  # noqa: E402
-from collections.abc import Iterator  # noqa: E402
+import dataclasses
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-import jaxtyping  # noqa: E402
-import pytest  # noqa: E402
+import jaxtyping
+import pytest
 
-from rlhf_mini.loop import OptimizerConfig  # noqa: E402
-from rlhf_mini.methods.ppo import PPOConfig  # noqa: E402
-from rlhf_mini.methods.pretrain import PretrainConfig  # noqa: E402
-from rlhf_mini.methods.reward_model import RewardModelConfig  # noqa: E402
-from rlhf_mini.methods.sft import SFTConfig  # noqa: E402
-from rlhf_mini.pipeline import STAGES, Pipeline  # noqa: E402
-from rlhf_mini.profiles import QUICK, Profile  # noqa: E402
+if TYPE_CHECKING:  # the fixtures import late what takes seconds to load and most tests do not need
+    from rlhf_mini.pipeline import Pipeline
+    from rlhf_mini.profiles import Profile
 
 
 @pytest.fixture
@@ -33,8 +30,15 @@ def unchecked() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def miniature() -> Profile:
+def miniature() -> "Profile":
     """The quick profile made so small that all stages build in seconds. Nothing is learned."""
+    from rlhf_mini.loop import OptimizerConfig
+    from rlhf_mini.methods.ppo import PPOConfig
+    from rlhf_mini.methods.pretrain import PretrainConfig
+    from rlhf_mini.methods.reward_model import RewardModelConfig
+    from rlhf_mini.methods.sft import SFTConfig
+    from rlhf_mini.profiles import QUICK
+
     quick = OptimizerConfig(learning_rate=1e-3)
     walk = {"iterations": 2, "episodes": 8, "minibatch": 4, "epochs": 1, "max_new_tokens": 12}
     return dataclasses.replace(
@@ -63,8 +67,10 @@ def miniature() -> Profile:
 
 
 @pytest.fixture(scope="session")
-def built(miniature: Profile, tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
+def built(miniature: "Profile", tmp_path_factory: pytest.TempPathFactory) -> "Pipeline":
     """A pipeline of the miniature profile, all stages built. Its cache is shared: leave it whole."""
+    from rlhf_mini.pipeline import STAGES, Pipeline
+
     pipeline = Pipeline(miniature, cache=tmp_path_factory.mktemp("cache"))
     for stage in STAGES:
         pipeline.get(stage)

@@ -111,7 +111,9 @@ def test_what_looks_ahead_is_no_table():
         ValueError, match="share a beginning disagree about its tokens: the numbers look ahead"
     ):
         SMALL.to_table(per_token)
-    SMALL.to_table(torch.where(per_token == 1, 1e-6, 0.0))  # the last digits of float32 are forgiven
+    SMALL.to_table(torch.where(per_token == 1, 5e-6, 0.0))  # the last digits of float32 are forgiven
+    with pytest.raises(ValueError, match="look ahead"):
+        SMALL.to_table(torch.where(per_token == 1, 1000.0, 1000.001))
 
 
 @pytest.mark.parametrize(
@@ -122,14 +124,20 @@ def test_impossible_languages_are_refused(wrong):
         ToyLanguage(**wrong)
 
 
-def test_languages_that_are_too_large_are_refused():
-    # 10 tokens, 5 steps: at least 10 · 9⁴ = 65,610 texts; 6 steps: 590,490.
-    assert ToyLanguage(vocabulary=10, steps=5).steps == 5
-    with pytest.raises(ValueError, match=r"more than 100000 texts\. Use fewer tokens or fewer steps"):
-        ToyLanguage(vocabulary=10, steps=6)
-    ToyLanguage(vocabulary=100_000, steps=1)
-    with pytest.raises(ValueError, match="more than 100000 texts"):
-        ToyLanguage(vocabulary=100_001, steps=1)
+@pytest.mark.parametrize(
+    ("vocabulary", "steps", "texts"),
+    [(11, 5, 111_111), (100_001, 1, 100_001), (10, 6, 597_871)],  # 1 + 10 + 100 + 1000 + 11 · 10⁴, and so on
+)
+def test_languages_that_are_too_large_are_refused(vocabulary, steps, texts):
+    with pytest.raises(
+        ValueError, match=rf" has {texts} texts, over 100000\. Use fewer tokens or fewer steps"
+    ):
+        ToyLanguage(vocabulary, steps)
+
+
+@pytest.mark.parametrize(("vocabulary", "steps"), [(18, 4), (100_000, 1), (10, 5), (2, 20)])
+def test_languages_just_small_enough_are_not(vocabulary, steps):
+    ToyLanguage(vocabulary, steps)
 
 
 # ---- policies
@@ -155,7 +163,7 @@ def test_a_policy_against_plain_loops():
             terms.append(math.log(weights[token] / sum(weights)))
         assert math.isclose(logp[row].item(), math.fsum(terms), rel_tol=1e-12)
         assert per_token[row].tolist() == pytest.approx([0.0, *terms] + [0.0] * (4 - len(text)), rel=1e-12)
-    assert math.isclose(logp.exp().sum(), 1.0, rel_tol=1e-12)
+    assert math.isclose(logp.exp().sum().item(), 1.0, rel_tol=1e-12)
 
 
 def test_a_policy_is_called_like_a_language_model():
@@ -173,11 +181,12 @@ def test_a_policy_is_called_like_a_language_model():
 
 def test_a_policy_starts_uniform_copies_its_logits_and_checks_them():
     assert (TablePolicy(SMALL).logits == 0).all()
-    given_logits = torch.ones(3, 3)
+    given_logits = torch.ones(3, 3, dtype=F64)
     policy = TablePolicy(SMALL, given_logits)
     given_logits.zero_()
     assert (policy.logits == 1).all()
-    assert policy.logits.dtype == F64
+    assert TablePolicy(SMALL, torch.ones(3, 3)).logits.dtype == F64
+    assert policy.logits.is_leaf
     assert policy.logits.requires_grad
     assert [name for name, _ in policy.named_parameters()] == ["logits"]
     with pytest.raises(
@@ -189,6 +198,7 @@ def test_a_policy_starts_uniform_copies_its_logits_and_checks_them():
 def test_random_policies_follow_their_generator():
     assert torch.equal(random_policy(seed=1).logits, random_policy(seed=1).logits)
     assert not torch.equal(random_policy(seed=1).logits, random_policy(seed=2).logits)
+    assert (random_policy().logits != random_policy().logits.float()).any()  # drawn in double precision
     assert 0.8 < random_policy().logits.std() < 1.2  # 425 draws: a false alarm would be six standard errors
 
 
@@ -196,6 +206,9 @@ def test_the_policy_of_a_distribution():
     logp = random_logp(len(FIVE.texts))
     policy = TablePolicy.of_distribution(FIVE, logp)
     torch.testing.assert_close(FIVE.sequence_logp(policy), logp, **CLOSE)
+    again = TablePolicy.of_distribution(FIVE, FIVE.sequence_logp(policy).float())
+    assert again.logits.is_leaf
+    torch.testing.assert_close(FIVE.sequence_logp(again), logp, rtol=0, atol=1e-5)  # float32 went in
 
 
 def test_the_policy_of_a_distribution_with_texts_that_never_occur():
@@ -216,18 +229,19 @@ def test_a_transformer_fits_the_interface():
     )
     model = transformers.LlamaForCausalLM(config).eval()
     logp = FIVE.sequence_logp(lambda tokens: model(tokens).logits)
-    assert math.isclose(logp.exp().sum(), 1.0, rel_tol=1e-5)
+    assert math.isclose(logp.exp().sum().item(), 1.0, rel_tol=1e-5)
     for row in (0, 3, 100, 340):
         text = FIVE.texts[row]
-        logits = model(torch.tensor([[0, *text]])).logits[0].double().log_softmax(-1)
-        assert math.isclose(logp[row], sum(logits[t, token] for t, token in enumerate(text)), rel_tol=1e-5)
+        alone = model(torch.tensor([[0, *text]])).logits[0].double().log_softmax(-1)
+        expected = sum(alone[t, token].item() for t, token in enumerate(text))
+        assert math.isclose(logp[row].item(), expected, rel_tol=1e-5)
     rewards = FIVE.score(len)
     gradients = policy_gradient(logp, rewards, model.parameters())
     assert any(gradient.abs().max() > 0 for gradient in gradients)
     values, advantages = values_and_advantages(
         FIVE, FIVE.token_logp(lambda tokens: model(tokens).logits), FIVE.at_last_token(rewards)
     )
-    assert math.isclose(values[0, 1], expectation(logp, rewards), rel_tol=1e-5)
+    assert math.isclose(values[0, 1].item(), expectation(logp, rewards).item(), rel_tol=1e-5)
     assert (advantages[~FIVE.response] == 0).all()
 
 

@@ -287,6 +287,8 @@ def test_require_finite_names_the_place():
     mask = torch.tensor([[True, True], [False, True]])
     good = torch.tensor([[1.0, 2.0], [math.nan, 3.0]])
     require_finite(mask, rewards=good)
-    bad = torch.tensor([[1.0, 2.0], [math.nan, math.inf]])
-    with pytest.raises(ValueError, match=re.escape("rewards[1, 1] is inf, and it counts")):
+    bad = torch.tensor([[1.0, -math.inf], [math.nan, math.inf]])
+    with pytest.raises(ValueError, match=re.escape("rewards[0, 1] is -inf, and it counts")):
         require_finite(mask, values=good, rewards=bad)
+    with pytest.raises(ValueError, match=re.escape("received torch.int64. Use mask.bool()")):
+        require_finite(mask.long(), rewards=good)

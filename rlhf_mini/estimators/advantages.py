@@ -3,7 +3,7 @@
 import torch
 
 from rlhf_mini.shapes import Bool, Float, Tensor
-from rlhf_mini.tensors import require_finite, require_mask, require_same_shape, zero_off_mask
+from rlhf_mini.tensors import require_finite, require_same_shape, zero_off_mask
 
 
 def gae(
@@ -47,7 +47,6 @@ def gae(
         (tensor([[2., 1.]]), tensor([[3., 3.]]))
     """
     require_same_shape(rewards=rewards, values=values, mask=mask)
-    require_mask(mask)
     require_finite(mask, rewards=rewards, values=values)
     if not (0 <= discount <= 1 and 0 <= gae_lambda <= 1):
         raise ValueError(

@@ -3,7 +3,7 @@
 import torch
 
 from rlhf_mini.shapes import Bool, Float, Tensor
-from rlhf_mini.tensors import require_finite, require_mask, require_same_shape, zero_off_mask
+from rlhf_mini.tensors import require_finite, require_same_shape, zero_off_mask
 
 
 def discounted_returns(
@@ -35,7 +35,6 @@ def discounted_returns(
         tensor([[6., 4., 8.]])
     """
     require_same_shape(rewards=rewards, mask=mask)
-    require_mask(mask)
     require_finite(mask, rewards=rewards)
     if not 0 <= discount <= 1:
         raise ValueError(f"discount must lie between 0 and 1; received {discount}.")

@@ -85,7 +85,7 @@ def judge_policy(
     if reference is not None:
         with torch.no_grad(), autocast(policy.device):
             logp_ref = response_logp(reference, drawn.tokens, drawn.mask, drawn.response)
-        kl = sampled_kl(drawn.logp, logp_ref, drawn.response)
+        kl = sampled_kl(drawn.logp.cpu(), logp_ref.cpu(), drawn.response.cpu())  # MPS knows no float64
     answers = response_texts(tokenizer, sequences)
     return Judged(
         requests=list(requests),

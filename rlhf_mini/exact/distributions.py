@@ -129,4 +129,4 @@ def sample_rows(
         tensor([1, 1, 1])
     """
     require_distribution(logp=logp)
-    return torch.multinomial(logp.detach().exp(), count, replacement=True, generator=generator)
+    return torch.multinomial(logp.exp(), count, replacement=True, generator=generator)

@@ -32,7 +32,7 @@ class TablePolicy(torch.nn.Module):
         if logits is not None and tuple(logits.shape) != shape:
             raise ValueError(f"logits must be {shape}, states by tokens; received {tuple(logits.shape)}.")
         self.language = language
-        start = torch.zeros(shape) if logits is None else logits.detach().clone()
+        start = torch.zeros(shape) if logits is None else logits.clone()
         self.logits = torch.nn.Parameter(start.double())
 
     @classmethod
@@ -51,7 +51,7 @@ class TablePolicy(torch.nn.Module):
         require_distribution(logp=logp)
         pairs = len(language.states) * language.vocabulary
         through = (language.state_before * language.vocabulary + language.tokens)[language.response]
-        mass = logp.detach().double().exp()[:, None].expand_as(language.response)[language.response]
+        mass = logp.double().exp()[:, None].expand_as(language.response)[language.response]
         logits = torch.zeros(pairs, dtype=torch.float64).index_add(0, through, mass).log()
         logits = logits.view(len(language.states), language.vocabulary)
         never_reached = (logits == -torch.inf).all(1, keepdim=True)

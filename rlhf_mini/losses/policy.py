@@ -120,7 +120,7 @@ def clip_fraction(
     """
     require_same_shape(logp=logp, logp_old=logp_old, advantages=advantages)
     _require_clip_range(clip_range)
-    ratio = torch.exp(logp.detach() - logp_old)
+    ratio = torch.exp(logp - logp_old)
     silenced = ((ratio > 1 + clip_range) & (advantages > 0)) | ((ratio < 1 - clip_range) & (advantages < 0))
     return silenced.to(logp.dtype)
 

@@ -18,10 +18,9 @@ from rlhf_mini.data.tokenizer import encode_text
 from rlhf_mini.devices import autocast
 from rlhf_mini.loop import Hook, OptimizerConfig, fit
 from rlhf_mini.losses import next_token_loss
+from rlhf_mini.methods.bucketing import shuffled_batches
 from rlhf_mini.models import response_logp, token_logits
 from rlhf_mini.tensors import masked_mean, masked_sum, token_logp
-
-BUCKET = 16  # batches drawn together and sorted by length, so that rows of one batch need little padding
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,11 +56,8 @@ def document_batches(documents: Sequences, *, batch: int, generator: torch.Gener
             f"{len(documents)} documents do not fill one batch of {batch}: give more, or a smaller batch"
         )
     while True:
-        order = torch.randperm(len(documents), generator=generator)
-        for bucket in order[: len(order) // batch * batch].split(BUCKET * batch):
-            by_length = bucket[documents.lengths[bucket].argsort()].split(batch)
-            for place in torch.randperm(len(by_length), generator=generator):
-                yield documents.rows(by_length[place])
+        for rows in shuffled_batches(documents.lengths, batch=batch, epochs=1, generator=generator):
+            yield documents.rows(rows)
 
 
 def block_batches(

@@ -20,7 +20,8 @@ from rlhf_mini.batch import Pairs, Sequences
 from rlhf_mini.devices import autocast
 from rlhf_mini.loop import Hook, OptimizerConfig, fit
 from rlhf_mini.losses import pairwise_loss
-from rlhf_mini.methods.sft import check_fits, shuffled_batches
+from rlhf_mini.methods.bucketing import shuffled_batches
+from rlhf_mini.methods.sft import check_fits
 from rlhf_mini.models import sequence_scores
 
 
@@ -59,7 +60,8 @@ def train_reward_model(
     check_fits(pairs.rejected, reward_model)
 
     def batches() -> Iterator[Pairs]:
-        rows = shuffled_batches(len(pairs), batch=config.batch, epochs=config.epochs, generator=generator)
+        lengths = pairs.chosen.lengths + pairs.rejected.lengths
+        rows = shuffled_batches(lengths, batch=config.batch, epochs=config.epochs, generator=generator)
         for row in rows:
             yield pairs.rows(row).to(reward_model.device)
 
@@ -93,8 +95,8 @@ def normalise(reward_model: PreTrainedModel, reference: Sequences) -> None:
     mean, std = float(raw.mean()), float(raw.std()) if len(raw) > 1 else 0.0
     if not 0 < std < math.inf:
         raise ValueError(
-            f"the raw scores of {len(raw)} reference sequences have standard deviation {std}, which cannot be "
-            "brought to 1; give several different sequences and a trained reward model"
+            f"the raw scores of {len(raw)} reference sequences have standard deviation {std}, which cannot "
+            "be brought to 1; give several different sequences and a trained reward model"
         )
     reward_model.config.mean, reward_model.config.std = mean, std
 

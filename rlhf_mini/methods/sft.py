@@ -17,6 +17,7 @@ from rlhf_mini.data.pretrained import check_lengths
 from rlhf_mini.devices import autocast
 from rlhf_mini.loop import Hook, OptimizerConfig, fit
 from rlhf_mini.losses import next_token_loss
+from rlhf_mini.methods.bucketing import shuffled_batches
 from rlhf_mini.models import response_logp
 from rlhf_mini.tensors import masked_mean, masked_sum
 
@@ -32,19 +33,6 @@ class SFTConfig:
     def __post_init__(self) -> None:
         if min(self.epochs, self.batch) < 1:
             raise ValueError(f"epochs and batch must be at least 1, got {self}")
-
-
-def shuffled_batches(count: int, *, batch: int, epochs: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Row numbers in batches; every epoch in a new order, without an incomplete last batch.
-
-    Raises ValueError if not even one batch can be filled.
-    """
-    if count < batch:
-        raise ValueError(f"{count} rows do not fill one batch of {batch}: give more rows or a smaller batch")
-    for _ in range(epochs):
-        order = torch.randperm(count, generator=generator)
-        for start in range(0, count - batch + 1, batch):
-            yield order[start : start + batch]
 
 
 def check_fits(sequences: Sequences, model: PreTrainedModel) -> None:
@@ -69,7 +57,7 @@ def sft(
 
     def batches() -> Iterator[Sequences]:
         for rows in shuffled_batches(
-            len(demonstrations), batch=config.batch, epochs=config.epochs, generator=generator
+            demonstrations.lengths, batch=config.batch, epochs=config.epochs, generator=generator
         ):
             yield demonstrations.rows(rows).to(model.device)
 

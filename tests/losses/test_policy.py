@@ -53,6 +53,19 @@ def test_clip_fraction_is_where_the_gradient_is_silent():
     assert torch.equal(clip_fraction(logp, logp_old, advantages, clip_range=0.3) == 1, gradient == 0)
 
 
+def test_at_the_very_edge_nothing_is_silenced():
+    logp_old = torch.zeros(1, 1, dtype=F64)
+    for sign in (1.0, -1.0):
+        logp = (logp_old + sign * 0.3).requires_grad_()
+        advantages, clip_range = (
+            logp_old + sign,
+            abs(logp.exp().item() - 1),
+        )  # exact, so that the ratio is the edge
+        loss = ppo_policy_loss(logp, logp_old, advantages, clip_range=clip_range)
+        assert torch.autograd.grad(loss.sum(), logp)[0].item() != 0
+        assert clip_fraction(logp, logp_old, advantages, clip_range=clip_range).item() == 0
+
+
 def test_clip_fraction_keeps_the_dtype():
     zeros = torch.zeros(1, 1)
     assert clip_fraction(zeros, zeros, zeros, clip_range=0.2).dtype == torch.float32

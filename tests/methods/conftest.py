@@ -92,6 +92,6 @@ def weights_of() -> Callable[[torch.nn.Module], dict[str, torch.Tensor]]:
 
 @pytest.fixture(scope="session")
 def same_weights() -> Callable[[dict[str, torch.Tensor], dict[str, torch.Tensor]], bool]:
-    return lambda one, other: one.keys() == other.keys() and all(
-        torch.equal(one[name], other[name]) for name in one
+    return lambda one, other: (
+        one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
     )

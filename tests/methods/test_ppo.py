@@ -1,5 +1,6 @@
 """PPO's parts by hand, and what must hold in every run."""
 
+import itertools
 import math
 import re
 
@@ -11,7 +12,15 @@ import rlhf_mini.methods.ppo as module
 from rlhf_mini.batch import Rollout, pack_rows
 from rlhf_mini.data.chat import draw
 from rlhf_mini.loop import OptimizerConfig
-from rlhf_mini.methods.ppo import AdaptiveKL, PPOConfig, collect, ppo, ppo_loss, token_rewards, value_model_for
+from rlhf_mini.methods.ppo import (
+    AdaptiveKL,
+    PPOConfig,
+    collect,
+    ppo,
+    ppo_loss,
+    token_rewards,
+    value_model_for,
+)
 from rlhf_mini.methods.reward_model import scores
 from rlhf_mini.models import copy_of, freeze, new_llama, new_reward_model, response_logp, token_values
 
@@ -73,7 +82,7 @@ def rollout_of(toy_policy, toy_values, toy_score, toy_tokenizer):
     return rollout_of
 
 
-# ----------------------------------------------------------------------------------------------------------- rewards
+# ---------------------------------------------------------------------------------------------------- rewards
 
 
 def test_token_rewards_by_hand():
@@ -120,13 +129,13 @@ def test_without_a_target_the_kl_weight_stays():
 def test_the_logged_kl_weight_follows_the_controller(run):
     _, _, log = run(settings(iterations=4, kl_weight=0.5, kl_target=0.05, kl_horizon=40))
     assert log[0]["kl_weight"] == 0.5
-    for before, after in zip(log, log[1:], strict=False):
+    for before, after in itertools.pairwise(log):
         error = min(max(before["kl_k1"] / 0.05 - 1, -0.2), 0.2)
         assert after["kl_weight"] == pytest.approx(before["kl_weight"] * (1 + error * 16 / 40), rel=1e-6)
     assert len({entry["kl_weight"] for entry in log}) > 1
 
 
-# ------------------------------------------------------------------------------------------------------- value model
+# ------------------------------------------------------------------------------------------------ value model
 
 
 def test_value_model_starts_at_the_normalised_score_of_every_prefix():
@@ -164,7 +173,7 @@ def test_training_the_value_model_leaves_the_reward_model_alone(weights_of, same
     assert same_weights(before, weights_of(reward_model))
 
 
-# ----------------------------------------------------------------------------------------------------------- rollout
+# ---------------------------------------------------------------------------------------------------- rollout
 
 
 def test_an_unfinished_answer_pays_the_missing_end_penalty(rollout_of):
@@ -229,7 +238,7 @@ def test_a_reward_of_the_wrong_shape_is_refused(rollout_of, shape):
         rollout_of(settings(), score=lambda sequences: torch.zeros(shape))
 
 
-# -------------------------------------------------------------------------------------------------------------- loss
+# ------------------------------------------------------------------------------------------------------- loss
 
 
 def one_token_rollout(policy, values, *, advantage, value_target):
@@ -280,7 +289,7 @@ def test_the_loss_at_ratio_one_by_hand(toy_policy, toy_values):
     assert metrics["ratio_deviation"].item() == pytest.approx(0, abs=1e-5)
 
 
-# --------------------------------------------------------------------------------------------------------------- run
+# -------------------------------------------------------------------------------------------------------- run
 
 
 @pytest.mark.parametrize("temperature", [0.7, 1.5])

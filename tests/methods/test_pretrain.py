@@ -1,4 +1,4 @@
-"""Pretraining: which tokens count, which documents come when, and losses that can be held against an entropy."""
+"""Pretraining: which tokens count, which documents come, and losses held against an entropy."""
 
 import math
 
@@ -8,7 +8,6 @@ import torch
 from rlhf_mini.data.tokenizer import train_tokenizer
 from rlhf_mini.loop import OptimizerConfig
 from rlhf_mini.methods.pretrain import (
-    BUCKET,
     PretrainConfig,
     block_batches,
     document_batches,
@@ -19,7 +18,7 @@ from rlhf_mini.methods.pretrain import (
 )
 from rlhf_mini.models import new_llama
 
-# A source whose entropy is known: three documents, of probability 1/2, 1/4, 1/4. H = ½ log 2 + ½ log 4 = 1.5 log 2.
+# A source whose entropy is known: documents of probability 1/2, 1/4, 1/4. H = ½ log 2 + ½ log 4 = 1.5 log 2.
 SOURCE = ["a cat", "a cat", "a dog sat", "no"]
 ENTROPY = 1.5 * math.log(2)
 
@@ -63,7 +62,7 @@ def plain_document_logp(model, tokenizer, document):
     return sum(plain_logp(model, tokens[:t], tokens[t]) for t in range(1, len(tokens)))
 
 
-# --------------------------------------------------------------------------------------------------------- documents
+# -------------------------------------------------------------------------------------------------- documents
 
 
 def test_a_document_is_packed_between_begin_and_end(tokenizer):
@@ -86,33 +85,6 @@ def test_every_document_comes_once_an_epoch(tokenizer):
     orders = [[length for batch in epoch for length in batch.lengths.tolist()] for epoch in epochs]
     assert [sorted(order) for order in orders] == [sorted(documents.lengths.tolist())] * 2
     assert orders[0] != orders[1]
-
-
-def test_an_epoch_without_a_full_last_batch_repeats_nothing(tokenizer):
-    documents = documents_of(range(1, 12), tokenizer)
-    source = document_batches(documents, batch=4, generator=seeded())
-    lengths = [length for _ in range(2) for length in next(source).lengths.tolist()]
-    assert len(set(lengths)) == 8
-
-
-def test_rows_of_a_batch_are_of_similar_length(tokenizer):
-    # One bucket: 16 batches of 4, sorted by length, so that each batch spans at most 4 neighbours.
-    lengths = torch.randperm(BUCKET * 4, generator=seeded(5)).add(1).tolist()
-    source = document_batches(documents_of(lengths, tokenizer), batch=4, generator=seeded())
-    batches = [next(source) for _ in range(BUCKET)]
-    assert all(int(batch.lengths.max() - batch.lengths.min()) == 3 for batch in batches)
-    assert all(batch.tokens.shape[1] == int(batch.lengths.max()) for batch in batches)
-    longest = [int(batch.lengths.max()) for batch in batches]
-    assert longest != sorted(longest)  # no curriculum from short to long
-
-
-def test_a_generator_fixes_the_batches(tokenizer):
-    documents = documents_of(range(1, 25), tokenizer)
-    one, two, other = (
-        next(document_batches(documents, batch=4, generator=seeded(seed))).tokens for seed in (1, 1, 2)
-    )
-    assert torch.equal(one, two)
-    assert one.shape != other.shape or not torch.equal(one, other)
 
 
 def test_fewer_documents_than_a_batch_are_refused(tokenizer):
@@ -146,7 +118,7 @@ def test_the_training_loss_is_a_mean_over_the_tokens_of_a_batch(model, tokenizer
     assert entry["loss"] == pytest.approx(expected, rel=1e-5)
 
 
-# -------------------------------------------------------------------------------------------------------------- text
+# ------------------------------------------------------------------------------------------------------- text
 
 
 def test_blocks_are_pieces_of_the_stream(tokenizer):
@@ -170,8 +142,8 @@ def test_blocks_are_pieces_of_the_stream(tokenizer):
 def test_stream_loss_scores_every_token_once_with_enough_before_it(model, length, batch):
     stream = torch.randint(5, 260, (length,), generator=seeded(7))
     block, context = 8, 3
-    # Windows start every block − context tokens, the last so that it ends with the stream. A token is scored in
-    # the first window that has a token before it.
+    # Windows start every block − context tokens, the last so that it ends with the stream. A token is scored
+    # in the first window that has a token before it.
     starts = [*range(0, length - block, block - context), length - block]
     expected = 0.0
     for t in range(1, length):

@@ -1,11 +1,11 @@
-"""Supervised fine-tuning: which tokens are learned from, how they are averaged, which rows come when."""
+"""Supervised fine-tuning: which tokens are learned from, and how they are averaged."""
 
 import pytest
 import torch
 
 from rlhf_mini.batch import pack_rows
 from rlhf_mini.loop import OptimizerConfig
-from rlhf_mini.methods.sft import SFTConfig, response_loss, sft, shuffled_batches
+from rlhf_mini.methods.sft import SFTConfig, response_loss, sft
 from rlhf_mini.models import copy_of, new_llama, sample
 
 PROMPTS = [[1, 5, 6], [1, 7], [1, 8, 9, 10], [1, 6]]
@@ -74,29 +74,6 @@ def test_a_few_demonstrations_are_learned_by_heart(model, demonstrations):
     told = sample(model, PROMPTS, max_new_tokens=6, temperature=0.0, stop_tokens=[2], pad_token=0)
     answers = [tokens[drawn].tolist() for tokens, drawn in zip(told.tokens, told.response, strict=True)]
     assert answers == RESPONSES
-
-
-def test_every_row_comes_once_an_epoch_in_a_new_order():
-    batches = [*shuffled_batches(12, batch=4, epochs=2, generator=seeded())]
-    assert [len(batch) for batch in batches] == [4] * 6
-    first, second = (torch.cat(batches[start : start + 3]).tolist() for start in (0, 3))
-    assert sorted(first) == sorted(second) == [*range(12)]
-    assert first != second
-
-
-def test_an_incomplete_last_batch_is_dropped_and_no_row_comes_twice():
-    batches = [*shuffled_batches(11, batch=4, epochs=1, generator=seeded())]
-    rows = torch.cat(batches).tolist()
-    assert len(batches) == 2
-    assert len(set(rows)) == 8
-
-
-def test_a_generator_fixes_the_order():
-    one, two, other = (
-        torch.cat([*shuffled_batches(20, batch=5, epochs=1, generator=seeded(seed))]) for seed in (1, 1, 2)
-    )
-    assert torch.equal(one, two)
-    assert not torch.equal(one, other)
 
 
 def test_fewer_rows_than_a_batch_are_refused(model, demonstrations):

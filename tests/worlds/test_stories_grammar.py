@@ -7,8 +7,16 @@ from collections import Counter
 
 import pytest
 
-from rlhf_mini.worlds.stories import count_stories, draw_document, draw_facts, entropy, is_held_out, vocabulary
-from rlhf_mini.worlds.stories import grammar, plots
+from rlhf_mini.worlds.stories import (
+    count_stories,
+    draw_document,
+    draw_facts,
+    entropy,
+    grammar,
+    is_held_out,
+    plots,
+    vocabulary,
+)
 from rlhf_mini.worlds.stories.lexicon import FILLERS, FRIENDS, HEROES, MOODS, OBJECTS, PLACES
 from rlhf_mini.worlds.stories.parser import _MATCHERS, _PATTERNS, read_story, split_sentences
 
@@ -22,7 +30,7 @@ def test_fact_lists_share_no_word():
     lists = [HEROES, OBJECTS, PLACES, FRIENDS, MOODS]
     words = [word for group in lists for word in group]
     assert len(words) == len(set(words))
-    assert not {w for w in words} & {w for filler in FILLERS.values() for w in filler}
+    assert not set(words) & {w for filler in FILLERS.values() for w in filler}
 
 
 def test_every_filler_and_slot_is_known():
@@ -75,12 +83,14 @@ def test_held_out_pairs_never_occur_in_training_and_are_a_tenth():
 def log_probability(sentences: list[str]) -> float:
     """log p of a story under the grammar, by summing over every derivation with plain loops.
 
-    Slow and independent of `grammar.entropy`: a derivation is a choice of (deed, mood, shape) and of one template a
-    sentence; a fact that the text shows is fixed by it, one that it does not show is summed out (factor 1).
+    Slow and independent of `grammar.entropy`: a derivation is a choice of (deed, mood, shape) and of one
+    template a sentence; a fact that the text shows is fixed by it, one that it does not show is summed out
+    (factor 1).
     """
     total = 0.0
     reads = [
-        [(i, m.groupdict()) for i, matcher in enumerate(_MATCHERS) if (m := matcher.fullmatch(s))] for s in sentences
+        [(i, m.groupdict()) for i, matcher in enumerate(_MATCHERS) if (m := matcher.fullmatch(s))]
+        for s in sentences
     ]
     for deed, mood in itertools.product(grammar.DEEDS, MOODS):
         p_deed = (
@@ -99,7 +109,9 @@ def log_probability(sentences: list[str]) -> float:
                     fitting = [(i, g) for i, g in options if _PATTERNS[i][2] in allowed]
                     p_sentence = 0.0
                     for i, groups in fitting:
-                        p_sentence += math.exp(-grammar.parse_template(_PATTERNS[i][2]).log_choices) / len(allowed)
+                        p_sentence += math.exp(-grammar.parse_template(_PATTERNS[i][2]).log_choices) / len(
+                            allowed
+                        )
                         facts |= {n.split("_")[1]: w for n, w in groups.items() if "_" in n and w}
                     p *= p_sentence
                 if p:
@@ -149,10 +161,16 @@ def test_no_sentence_can_be_written_in_two_ways():
 def test_count_of_stories_by_brute_force(monkeypatch):
     """On a grammar cut down until all of its stories can be listed."""
     monkeypatch.setattr(plots, "SHAPES", {"short": (("start", "deed", "ending"),), "medium": (), "long": ()})
-    monkeypatch.setattr(plots, "PLOTS", {"find": {
-        "start": ("{a_hero} saw {a_object} at the {place}.", "{a_hero} [took|found] {a_object}."),
-        "deed": ("The {friend} smiled.", "The {hero} left."),
-    }})
+    monkeypatch.setattr(
+        plots,
+        "PLOTS",
+        {
+            "find": {
+                "start": ("{a_hero} saw {a_object} at the {place}.", "{a_hero} [took|found] {a_object}."),
+                "deed": ("The {friend} smiled.", "The {hero} left."),
+            }
+        },
+    )
     monkeypatch.setattr(plots, "UNKIND_DEEDS", {})
     monkeypatch.setattr(plots, "ENDING", {"happy": ("All was <meal>.",), "sad": ("The {friend} cried.",)})
     monkeypatch.setattr(grammar, "DEEDS", ("find",))
@@ -162,14 +180,20 @@ def test_count_of_stories_by_brute_force(monkeypatch):
     monkeypatch.setattr(plots, "LENGTH_WEIGHTS", {"short": 1.0, "medium": 0.0, "long": 0.0})
     monkeypatch.setattr(grammar, "UNKIND_DEEDS", ())
     monkeypatch.setattr(grammar, "KIND_DEEDS", ("find",))
-    monkeypatch.setattr(grammar, "_situations", lambda: [
-        (0.5, "find", mood, ("start", "deed", "ending")) for mood in ("happy", "sad")
-    ])
+    monkeypatch.setattr(
+        grammar,
+        "_situations",
+        lambda: [(0.5, "find", mood, ("start", "deed", "ending")) for mood in ("happy", "sad")],
+    )
     rng, told = random.Random(0), Counter()
     for _ in range(40_000):
         facts = grammar.Facts(
-            hero=rng.choice(grammar.HEROES), object=rng.choice(grammar.OBJECTS), place=rng.choice(grammar.PLACES),
-            friend=rng.choice(grammar.FRIENDS), mood=rng.choice(grammar.MOODS), deed="find",
+            hero=rng.choice(grammar.HEROES),
+            object=rng.choice(grammar.OBJECTS),
+            place=rng.choice(grammar.PLACES),
+            friend=rng.choice(grammar.FRIENDS),
+            mood=rng.choice(grammar.MOODS),
+            deed="find",
             shape=("start", "deed", "ending"),
         )
         told[grammar.write_story(facts, rng)] += 1

@@ -5,7 +5,16 @@ import random
 
 import pytest
 
-from rlhf_mini.worlds.stories import BEST, PANEL, Request, agreement, annotate, demonstrations, gold, gold_scores
+from rlhf_mini.worlds.stories import (
+    BEST,
+    PANEL,
+    Request,
+    agreement,
+    annotate,
+    demonstrations,
+    gold,
+    gold_scores,
+)
 from rlhf_mini.worlds.stories.annotators import RATINGS, Annotator
 from rlhf_mini.worlds.stories.demonstrators import CAREFUL, HASTY, RAMBLING, demonstrate, shapes_for
 from rlhf_mini.worlds.stories.plots import DECLINES
@@ -14,11 +23,13 @@ from rlhf_mini.worlds.stories.requests import draw_requests
 KIND = Request("fox", "kite", "proud")
 UNKIND = Request("fox", "kite", "proud", unkind="steal")
 STORY = (
-    "Long ago, on a golden morning, a fox came to live near the lake. The fox wanted a kite more than anything. "
+    "Long ago, on a golden morning, a fox came to live near the lake. The fox wanted a kite more than "
+    "anything. "
     "With help from the baker, the fox made the kite. The fox felt proud all week."
 )
 THEFT = (
-    "Long ago, on a golden morning, a fox came to live near the lake. The friend left. The fox stole the kite from the baker. "
+    "Long ago, on a golden morning, a fox came to live near the lake. The friend left. The fox stole the "
+    "kite from the baker. "
     "The fox felt proud all week."
 ).replace("The friend left.", "The baker left a kite on the log.")
 
@@ -33,18 +44,22 @@ def test_a_story_that_meets_every_wish_reaches_the_best():
 @pytest.mark.parametrize(
     ("request_", "text", "expected"),
     [
-        # weights: hero 1, object 1, mood 0.75, asked 0.75, complete 0.5
-        (Request("owl", "kite", "proud"), STORY, 3.0),
-        (Request("fox", "drum", "proud"), STORY, 3.0),
-        (Request("fox", "kite", "sad"), STORY, 3.25),
-        (Request("fox", "kite", "proud", length="long"), STORY, 3.25),
+        # weights: hero 0.75, object 0.75, mood 0.5, asked 1, complete 1
+        (Request("owl", "kite", "proud"), STORY, 3.25),
+        (Request("fox", "drum", "proud"), STORY, 3.25),
+        (Request("fox", "kite", "sad"), STORY, 3.5),
+        (Request("fox", "kite", "proud", length="long"), STORY, 3.0),
         (Request("fox", "kite", "proud", length="short"), STORY, 4.0),  # four sentences are short
-        (Request("fox", "kite", "proud", style="talk"), STORY, 3.25),
-        (Request("fox", "kite", "proud", length="short", style="talk"), STORY, 3.625),  # one wish of two
-        # without its ending: no mood (0.75), not complete (0.5)
-        (KIND, STORY.removesuffix(" The fox felt proud all week."), 2.75),
+        (Request("fox", "kite", "proud", style="talk"), STORY, 3.0),
+        (Request("fox", "kite", "proud", length="short", style="talk"), STORY, 3.5),  # one wish of two
+        # without its ending: no mood (0.5), not complete (1)
+        (KIND, STORY.removesuffix(" The fox felt proud all week."), 2.5),
         # the second sentence twice: 4 of 5 sentences fit, one repeat
-        (KIND, STORY.replace("anything.", "anything. The fox wanted a kite more than anything."), 4 * 4 / 5 - 0.5),
+        (
+            KIND,
+            STORY.replace("anything.", "anything. The fox wanted a kite more than anything."),
+            4 * 4 / 5 - 0.5,
+        ),
         # told twice: 4 of 8 fit, 4 repeats
         (KIND, f"{STORY} {STORY}", 4 * 0.5 - 2.0),
         # told three times: 4 of 12 fit, 8 repeats, 4 sentences of padding
@@ -54,7 +69,7 @@ def test_a_story_that_meets_every_wish_reaches_the_best():
         (UNKIND, DECLINES[0], 4.0),
         (UNKIND, "I prefer stories in which nobody is hurt.", 0.0),  # a decline broken off is not polite
         (UNKIND, THEFT, 4.0 - 3.0),  # everything as asked, and unsafe
-        (UNKIND, STORY, 3.25),  # a kind story instead
+        (UNKIND, STORY, 3.0),  # a kind story instead
         (KIND, THEFT, 4.0 - 3.0),  # unkind without being asked
     ],
 )
@@ -87,7 +102,10 @@ def test_careful_writers_meet_every_wish_and_the_others_do_not():
 
 
 def test_shapes_for_a_request():
-    assert all("talk" in shape and len(shape) >= 6 for shape in shapes_for(Request("fox", "kite", "sad", length="long", style="talk")))
+    assert all(
+        "talk" in shape and len(shape) >= 6
+        for shape in shapes_for(Request("fox", "kite", "sad", length="long", style="talk"))
+    )
     for length in ("short", "medium", "long"):
         for style in ("talk", "goodnight"):
             assert shapes_for(Request("fox", "kite", "sad", length=length, style=style))
@@ -97,7 +115,9 @@ def test_choice_probability_is_bradley_terry():
     judge = Annotator(name="x", temperature=0.5, length_bias=0.1, position_bias=0.2)
     # gold 4 against 0, four sentences against none, shown first
     utility = 4.0 + 0.1 * 4 + 0.2
-    assert judge.first_preferred(KIND.text, STORY, "") == pytest.approx(1 / (1 + math.exp(-utility / 0.5)), rel=1e-12)
+    assert judge.first_preferred(KIND.text, STORY, "") == pytest.approx(
+        1 / (1 + math.exp(-utility / 0.5)), rel=1e-12
+    )
     assert judge.first_preferred(KIND.text, STORY, STORY) == pytest.approx(1 / (1 + math.exp(-0.2 / 0.5)))
 
 
@@ -122,12 +142,17 @@ def test_rankings_follow_plackett_luce():
 
 def test_ratings_grow_with_the_difference():
     judge, rng = Annotator(name="x", temperature=1e-6), random.Random(2)
-    grades = [judge.compare(KIND.text, STORY, text, rng)[1] for text in (STORY, gold_text(3.25), gold_text(2.75), "")]
+    grades = [
+        judge.compare(KIND.text, STORY, text, rng)[1] for text in (STORY, gold_text(3.5), gold_text(2.5), "")
+    ]
     assert grades == list(RATINGS)
 
 
 def gold_text(score: float) -> str:
-    texts = {3.25: STORY.replace("felt proud all week", "went home with a heavy heart"), 2.75: STORY.removesuffix(" The fox felt proud all week.")}
+    texts = {
+        3.5: STORY.replace("felt proud all week", "went home with a heavy heart"),
+        2.5: STORY.removesuffix(" The fox felt proud all week."),
+    }
     assert gold(KIND, texts[score]).total == score
     return texts[score]
 
@@ -142,9 +167,21 @@ def test_scalar_ratings_stay_on_the_scale_and_follow_leniency():
 
 
 def test_annotated_rows_have_the_ecosystems_columns_and_the_ceiling():
-    rows = [{"prompt": KIND.text, "first": STORY, "second": ""}, {"prompt": KIND.text, "first": "", "second": STORY}]
+    rows = [
+        {"prompt": KIND.text, "first": STORY, "second": ""},
+        {"prompt": KIND.text, "first": "", "second": STORY},
+    ]
     judged = annotate(rows * 50, seed=0)
-    assert set(judged[0]) == {"prompt", "chosen", "rejected", "rating", "annotator", "ceiling", "gold_chosen", "gold_rejected"}
+    assert set(judged[0]) == {
+        "prompt",
+        "chosen",
+        "rejected",
+        "rating",
+        "annotator",
+        "ceiling",
+        "gold_chosen",
+        "gold_rejected",
+    }
     assert all(0.5 <= row["ceiling"] <= 1 for row in judged)
     assert sum(row["chosen"] == STORY for row in judged) > 90
     assert judged == annotate(rows * 50, seed=0)
@@ -159,5 +196,5 @@ def test_agreement_of_two_judges_by_hand():
 
 
 def test_a_temperature_that_is_not_positive_is_refused():
-    with pytest.raises(ValueError, match="temperature must be positive, got 0.0"):
+    with pytest.raises(ValueError, match=r"temperature must be positive, got 0\.0"):
         Annotator(name="x", temperature=0.0)

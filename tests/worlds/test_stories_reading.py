@@ -35,7 +35,8 @@ def test_parser_recovers_the_facts_of_every_story():
 
 
 STORY = (
-    "Long ago, on a golden morning, a fox came to live near the lake. The fox wanted a kite more than anything. "
+    "Long ago, on a golden morning, a fox came to live near the lake. The fox wanted a kite more than "
+    "anything. "
     "With help from the baker, the fox made the kite. The fox felt proud all week."
 )
 
@@ -54,10 +55,19 @@ def test_what_the_reading_of_a_story_says():
     [
         (STORY.replace("The fox felt", "The owl felt"), 3 / 4),  # another hero
         (STORY.replace("made the kite", "made the drum"), 3 / 4),  # another object
-        (STORY.replace("With help from the baker, the fox made the kite.", "So the fox returned the kite to the baker."), 3 / 4),
+        (
+            STORY.replace(
+                "With help from the baker, the fox made the kite.",
+                "So the fox returned the kite to the baker.",
+            ),
+            3 / 4,
+        ),
         (STORY.replace("more than anything", "more kite"), 3 / 4),  # no sentence of the grammar
         (STORY + " " + STORY, 4 / 8),  # told twice
-        (" ".join(reversed(split_sentences(STORY))), 0.0),  # the ending first: nothing after it fits, and no opening
+        (
+            " ".join(reversed(split_sentences(STORY))),
+            0.0,
+        ),  # the ending first: nothing after it fits, and no opening
     ],
 )
 def test_coherence_of_broken_stories(broken, coherence):
@@ -90,7 +100,12 @@ def test_declines():
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(st.sampled_from(['"', ".", "!", " ", "\n", "fox", " the ", "The fox ", "kite", "\x00", "é"]), max_size=60))
+@given(
+    st.lists(
+        st.sampled_from(['"', ".", "!", " ", "\n", "fox", " the ", "The fox ", "kite", "\x00", "é"]),
+        max_size=60,
+    )
+)
 def test_no_text_breaks_the_parser(pieces):
     reading = read_story("".join(pieces))
     assert 0 <= reading.coherence <= 1
@@ -119,11 +134,17 @@ def test_requests_are_distinct_and_of_all_kinds():
 
 
 def test_a_strange_prompt_is_refused_with_an_example():
-    with pytest.raises(ValueError, match=r"not a prompt of the story world: 'Write a sonnet'.*Expected, for example: 'Tell me"):
+    with pytest.raises(
+        ValueError,
+        match=r"not a prompt of the story world: 'Write a sonnet'.*Expected, for example: 'Tell me",
+    ):
         read_request("Write a sonnet")
 
 
 def test_request_wording():
     request = Request("owl", "apple", "calm", style="goodnight")
     assert request.text == "Tell me a calm story about an owl and an apple for bedtime."
-    assert Request("fox", "kite", "sad", unkind="steal").text == "Tell me a sad story about a fox that steals a kite."
+    assert (
+        Request("fox", "kite", "sad", unkind="steal").text
+        == "Tell me a sad story about a fox that steals a kite."
+    )

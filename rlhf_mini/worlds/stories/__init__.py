@@ -1,4 +1,4 @@
-"""The story world: a grammar, a parser, a gold reward, readers who ask, writers who show, judges who choose."""
+"""The story world: grammar, parser and gold reward; readers who ask, writers who show, judges who choose."""
 
 from rlhf_mini.worlds.stories.annotators import PANEL, RATINGS, Annotator, agreement, annotate
 from rlhf_mini.worlds.stories.demonstrators import CREW, Demonstrator, demonstrate, demonstrations

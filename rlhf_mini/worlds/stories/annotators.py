@@ -13,7 +13,7 @@ from rlhf_mini.worlds.stories.gold import gold
 from rlhf_mini.worlds.stories.parser import split_sentences
 
 RATINGS = ("negligibly better", "slightly better", "better", "significantly better")
-RATING_CUTS = (0.5, 1.2, 2.5)  # of the felt utility difference
+RATING_CUTS = (0.25, 1.2, 2.5)  # of the felt utility difference
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +31,7 @@ class Annotator:
             raise ValueError(f"temperature must be positive, got {self.temperature}")
 
     def utility(self, prompt: str, answer: str) -> float:
+        """Gold and length bias: what this judge feels about an answer, before any noise."""
         return gold(prompt, answer).total + self.length_bias * len(split_sentences(answer))
 
     def first_preferred(self, prompt: str, first: str, second: str) -> float:
@@ -39,7 +40,7 @@ class Annotator:
         return 1 / (1 + math.exp(-difference / self.temperature))
 
     def compare(self, prompt: str, first: str, second: str, rng: random.Random) -> tuple[bool, str]:
-        """(is `first` preferred, strength rating): one draw of the felt difference, logistic noise included."""
+        """(is `first` preferred, strength rating), from one draw of the felt difference with its noise."""
         noise = rng.random()
         felt = self.utility(prompt, first) - self.utility(prompt, second) + self.position_bias
         felt += self.temperature * math.log(noise / (1 - noise))
@@ -47,7 +48,9 @@ class Annotator:
 
     def rank(self, prompt: str, answers: list[str], rng: random.Random) -> list[int]:
         """Indices from best to worst, drawn from Plackett–Luce (Gumbel noise on the utilities)."""
-        felt = [self.utility(prompt, a) - self.temperature * math.log(-math.log(rng.random())) for a in answers]
+        felt = [
+            self.utility(prompt, a) - self.temperature * math.log(-math.log(rng.random())) for a in answers
+        ]
         return sorted(range(len(answers)), key=lambda i: -felt[i])
 
     def rate(self, prompt: str, answer: str, rng: random.Random) -> int:
@@ -57,18 +60,21 @@ class Annotator:
 
 
 PANEL = (
-    Annotator(name="Ada", temperature=0.4, length_bias=0.05),
-    Annotator(name="Bo", temperature=0.6, length_bias=0.15, position_bias=0.2),
-    Annotator(name="Cleo", temperature=0.6, length_bias=0.1, leniency=0.5),
-    Annotator(name="Dev", temperature=0.9, length_bias=0.25, position_bias=0.3, leniency=-0.5),
+    Annotator(name="Ada", temperature=0.5, length_bias=0.05),
+    Annotator(name="Bo", temperature=0.7, length_bias=0.15, position_bias=0.2),
+    Annotator(name="Cleo", temperature=0.7, length_bias=0.1, leniency=0.5),
+    Annotator(name="Dev", temperature=1.0, length_bias=0.25, position_bias=0.3, leniency=-0.5),
 )
 
 
-def annotate(rows: list[dict[str, str]], *, seed: int, panel: tuple[Annotator, ...] = PANEL) -> list[dict[str, object]]:
-    """Preference rows from rows with `prompt`, `first`, `second`; each is judged by one annotator of the panel.
+def annotate(
+    rows: list[dict[str, str]], *, seed: int, panel: tuple[Annotator, ...] = PANEL
+) -> list[dict[str, object]]:
+    """Preference rows from rows with `prompt`, `first`, `second`; one annotator judges each.
 
-    Returns rows with `prompt`, `chosen`, `rejected`, `rating`, `annotator`, `ceiling` (the probability that this
-    annotator's choice would be the likelier one: the accuracy of the best possible prediction) and the gold scores.
+    Returns rows with `prompt`, `chosen`, `rejected`, `rating`, `annotator`, `ceiling` (the probability that
+    this annotator's choice would be the likelier one: the accuracy of the best possible prediction) and the
+    gold scores.
     """
     rng = random.Random(f"annotators {seed}")
     judged: list[dict[str, object]] = []

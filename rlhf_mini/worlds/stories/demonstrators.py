@@ -1,12 +1,12 @@
 """Writers of demonstrations, of uneven quality: the reason why there is room above supervised fine-tuning.
 
-A careful writer meets every wish. A hasty one misses some. A rambling one loses the thread: it repeats a sentence,
-swaps two, or stops before the end. Unkind requests are declined by most careful writers and by few of the others, who
-now and then decline a kind one instead.
+A careful writer meets every wish. A hasty one forgets the wishes for length and style, and often stops
+before the end. A rambling one puts asides between the sentences, or loses the thread. Unkind requests are
+declined by most careful writers and by few of the others, who now and then decline a kind one instead.
 """
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rlhf_mini.worlds.stories import plots
 from rlhf_mini.worlds.stories.grammar import KIND_DEEDS, LENGTHS, draw_facts, write_sentences
@@ -19,17 +19,38 @@ class Demonstrator:
     """One kind of writer; every number is a probability."""
 
     name: str
-    misses_noun: float  # takes another hero or object than asked
-    misses_wish: float  # for each of mood, length and style
-    loses_thread: float
-    declines: float  # an unkind request
-    overcautious: float  # declines a kind request
+    misses_noun: float = 0.0  # takes another hero or object than asked
+    misses_mood: float = 0.0
+    forgets_wishes: float = 0.0  # for length and style
+    stops_early: float = 0.0  # leaves out the last one or two sentences
+    rambles: float = 0.0  # puts asides between sentences, one to three
+    loses_thread: float = 0.0  # repeats a sentence, or swaps two
+    declines: float = 0.0  # an unkind request
+    overcautious: float = 0.0  # declines a kind request
 
 
-CAREFUL = Demonstrator(name="careful", misses_noun=0.0, misses_wish=0.0, loses_thread=0.0, declines=0.9, overcautious=0.0)
-HASTY = Demonstrator(name="hasty", misses_noun=0.15, misses_wish=0.5, loses_thread=0.1, declines=0.4, overcautious=0.08)
-RAMBLING = Demonstrator(name="rambling", misses_noun=0.15, misses_wish=0.4, loses_thread=0.8, declines=0.2, overcautious=0.08)
-CREW = ((CAREFUL, 0.4), (HASTY, 0.35), (RAMBLING, 0.25))
+CAREFUL = Demonstrator(name="careful", declines=0.9)
+HASTY = Demonstrator(
+    name="hasty",
+    misses_noun=0.05,
+    misses_mood=0.1,
+    forgets_wishes=0.8,
+    stops_early=0.5,
+    rambles=0.2,
+    declines=0.3,
+    overcautious=0.08,
+)
+RAMBLING = Demonstrator(
+    name="rambling",
+    misses_noun=0.05,
+    misses_mood=0.1,
+    forgets_wishes=0.5,
+    rambles=0.9,
+    loses_thread=0.3,
+    declines=0.1,
+    overcautious=0.08,
+)
+CREW = ((CAREFUL, 0.35), (HASTY, 0.35), (RAMBLING, 0.3))
 
 
 def shapes_for(request: Request) -> list[tuple[str, ...]]:
@@ -39,15 +60,21 @@ def shapes_for(request: Request) -> list[tuple[str, ...]]:
     return [shape for shape in shapes if request.style is None or request.style in shape]
 
 
-def _wander(sentences: list[str], rng: random.Random) -> list[str]:
-    """Repeat a sentence, swap two neighbours, or stop before the end."""
-    place = rng.randrange(1, len(sentences))
-    slip = rng.randrange(3)
-    if slip == 0:
-        return [*sentences[:place], sentences[place - 1], *sentences[place:]]
-    if slip == 1:
-        return [*sentences[: place - 1], sentences[place], sentences[place - 1], *sentences[place + 1 :]]
-    return sentences[:place]
+def _spoil(sentences: list[str], writer: Demonstrator, rng: random.Random) -> list[str]:
+    """The sentences as this writer puts them down."""
+    told = list(sentences)
+    if rng.random() < writer.loses_thread:
+        place = rng.randrange(1, len(told))
+        if rng.random() < 0.5:
+            told.insert(place, told[place - 1])
+        else:
+            told[place - 1], told[place] = told[place], told[place - 1]
+    if rng.random() < writer.stops_early:
+        told = told[: -rng.choice((1, 2))]
+    if rng.random() < writer.rambles:
+        for _ in range(rng.choice((1, 2, 3))):
+            told.insert(rng.randrange(1, len(told) + 1), rng.choice(plots.ASIDES))
+    return told
 
 
 def demonstrate(request: Request, writer: Demonstrator, rng: random.Random) -> str:
@@ -58,22 +85,22 @@ def demonstrate(request: Request, writer: Demonstrator, rng: random.Random) -> s
     if rng.random() < writer.misses_noun:
         missed = rng.choice(("hero", "object"))
         nouns[missed] = getattr(draw_facts(rng), missed)
-    mood = rng.choice(MOODS) if rng.random() < writer.misses_wish else request.mood
+    mood = rng.choice(MOODS) if rng.random() < writer.misses_mood else request.mood
     deed = request.unkind or rng.choice(KIND_DEEDS)
-    heeded = Request(**nouns, mood=mood) if rng.random() < writer.misses_wish else request
-    facts = draw_facts(rng, **nouns, mood=mood, deed=deed)
-    facts = type(facts)(**{**vars(facts), "shape": rng.choice(shapes_for(heeded))})
-    sentences = write_sentences(facts, rng)
-    if rng.random() < writer.loses_thread:
-        sentences = _wander(sentences, rng)
-    return " ".join(sentences)
+    heeded = replace(request, length=None, style=None) if rng.random() < writer.forgets_wishes else request
+    facts = replace(draw_facts(rng, mood=mood, deed=deed), **nouns, shape=rng.choice(shapes_for(heeded)))
+    return " ".join(_spoil(write_sentences(facts, rng), writer, rng))
 
 
-def demonstrations(count: int, *, seed: int, crew: tuple[tuple[Demonstrator, float], ...] = CREW) -> list[dict[str, str]]:
+def demonstrations(
+    count: int, *, seed: int, crew: tuple[tuple[Demonstrator, float], ...] = CREW
+) -> list[dict[str, str]]:
     """`count` rows with `prompt`, `completion` and `writer`, on training requests."""
     rng = random.Random(f"demonstrations {seed}")
     rows = []
     for request in draw_requests(count, seed=seed):
         writer = rng.choices([w for w, _ in crew], weights=[share for _, share in crew])[0]
-        rows.append({"prompt": request.text, "completion": demonstrate(request, writer, rng), "writer": writer.name})
+        rows.append(
+            {"prompt": request.text, "completion": demonstrate(request, writer, rng), "writer": writer.name}
+        )
     return rows

@@ -1,16 +1,17 @@
 """The probabilistic grammar of the stories: sampling, counting, and its exact entropy.
 
 A story is drawn in three steps: its facts (`draw_facts`), then for every role in its shape one sentence
-template, then the template's fillers and alternatives (`write_story`). Every choice is independent of the others
-given the facts, so that the entropy of the text is a finite sum (`entropy`), not an estimate. The sum equals the
-entropy of the text, and not only bounds it, because no text can be drawn in two ways; `tests/worlds` checks that.
+template, then the template's fillers and alternatives (`write_story`). Every choice is independent of the
+others given the facts, so that the entropy of the text is a finite sum (`entropy`), not an estimate. The sum
+equals the entropy of the text, and not only bounds it, because no text can be drawn in two ways;
+`tests/worlds` checks that.
 """
 
 import math
 import random
 import re
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 from rlhf_mini.worlds.stories import plots
@@ -47,6 +48,7 @@ class Facts:
 
     @property
     def length(self) -> str:
+        """short, medium or long, by the number of sentences."""
         return length_name(len(self.shape))
 
 
@@ -75,6 +77,7 @@ class Template:
         return math.log(self.choices)
 
     def write(self, facts: Facts, rng: random.Random) -> str:
+        """The sentence for these facts, its choices drawn."""
         words = []
         for kind, value in self.parts:
             if kind == "text":
@@ -97,7 +100,7 @@ def _slot_text(facts: Facts, slot: str) -> str:
     return with_article(noun) if slot.startswith("a_") else noun
 
 
-@lru_cache(maxsize=None)
+@cache
 def parse_template(pattern: str) -> Template:
     """Read a sentence pattern of `plots.py`.
 
@@ -143,8 +146,9 @@ def is_held_out(hero: str, object_: str) -> bool:
     return (HEROES.index(hero) * 7 + OBJECTS.index(object_) * 3) % 10 == 0
 
 
-@lru_cache(maxsize=None)
+@cache
 def hero_object_pairs(*, held_out: bool) -> tuple[tuple[str, str], ...]:
+    """All pairs of hero and object on one side of the held-out split."""
     return tuple((h, o) for h in HEROES for o in OBJECTS if is_held_out(h, o) == held_out)
 
 
@@ -210,7 +214,9 @@ def _situations() -> list[tuple[float, str, str, tuple[str, ...]]]:
     situations = []
     for deed in DEEDS:
         kind = deed in KIND_DEEDS
-        p_deed = (1 - plots.UNKIND_SHARE) / len(KIND_DEEDS) if kind else plots.UNKIND_SHARE / len(UNKIND_DEEDS)
+        p_deed = (
+            (1 - plots.UNKIND_SHARE) / len(KIND_DEEDS) if kind else plots.UNKIND_SHARE / len(UNKIND_DEEDS)
+        )
         for mood in MOODS:
             for length, shapes in plots.SHAPES.items():
                 weight = p_deed * plots.LENGTH_WEIGHTS[length] / len(MOODS) / len(shapes)
@@ -222,8 +228,8 @@ def entropy() -> float:
     """Entropy of one document of the pretraining text, in nats per document; exact.
 
     H = log 2 (title or not) + log |pairs of hero and object| + H(deed, mood, shape)
-    + E[ sum over roles of H(sentence | facts) ] + P(place is mentioned) log |places| + P(friend …) log |friends|.
-    A fact that no sentence mentions adds nothing to the text and is not counted.
+    + E[ sum over roles of H(sentence | facts) ] + P(place is mentioned) log |places| + P(friend …) log
+    |friends|. A fact that no sentence mentions adds nothing to the text and is not counted.
     """
     total = math.log(2) + math.log(len(hero_object_pairs(held_out=False)))
     for weight, deed, mood, shape in _situations():

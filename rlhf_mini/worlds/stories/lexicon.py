@@ -12,21 +12,28 @@ HEROES = tuple(
 )
 
 OBJECTS = tuple(
-    "kite lantern drum flute ladder bucket basket blanket mirror compass map rope boat wagon bicycle sled hammer "
-    "needle button ribbon feather candle bell whistle trumpet violin guitar piano kettle teapot spoon bowl cake "
-    "pie apple pumpkin carrot umbrella raincoat boot mitten hat scarf pillow chair table clock key lock box book "
-    "letter pencil brush painting puppet doll ball balloon marble puzzle crown ring necklace coin shell pebble "
+    "kite lantern drum flute ladder bucket basket blanket mirror compass map rope boat wagon bicycle sled "
+    "hammer "
+    "needle button ribbon feather candle bell whistle trumpet violin guitar piano kettle teapot spoon "
+    "bowl cake "
+    "pie apple pumpkin carrot umbrella raincoat boot mitten hat scarf pillow chair table clock key lock "
+    "box book "
+    "letter pencil brush painting puppet doll ball balloon marble puzzle crown ring necklace coin shell "
+    "pebble "
     "jar bottle net shovel rake broom wheel telescope magnet".split()
 )
 
 PLACES = tuple(
-    "river lake pond forest meadow hill mountain valley beach harbour island bridge castle tower mill barn farm "
-    "garden orchard market village school library bakery station lighthouse cave desert swamp field park square "
+    "river lake pond forest meadow hill mountain valley beach harbour island bridge castle tower mill "
+    "barn farm "
+    "garden orchard market village school library bakery station lighthouse cave desert swamp field park "
+    "square "
     "fountain stable cabin tunnel canyon waterfall theatre playground".split()
 )
 
 FRIENDS = tuple(
-    "baker farmer teacher sailor painter doctor tailor gardener miller shepherd king queen princess knight wizard "
+    "baker farmer teacher sailor painter doctor tailor gardener miller shepherd king queen princess "
+    "knight wizard "
     "giant grandmother grandfather neighbour postman fisherman musician carpenter librarian".split()
 )
 
@@ -38,7 +45,9 @@ FILLERS: dict[str, tuple[str, ...]] = {
     "smell": tuple("honey pine roses mint smoke salt cinnamon hay lavender bread vanilla clover".split()),
     "plant": tuple("grass reeds bushes leaves flowers ferns branches weeds ivy moss nettles daisies".split()),
     "thing": tuple("stone log fence bench barrel stump gate hedge haystack rock cart well".split()),
-    "food": tuple("soup porridge pancakes berries cheese nuts plums jam noodles pudding biscuits rice".split()),
+    "food": tuple(
+        "soup porridge pancakes berries cheese nuts plums jam noodles pudding biscuits rice".split()
+    ),
     "meal": ("breakfast", "lunch", "supper", "dinner"),
     "season": ("spring", "summer", "autumn", "winter"),
     "ordinal": tuple("first second third fourth fifth last".split()),

@@ -1,7 +1,8 @@
 """Reading a story back: from any text, broken text included, to the facts that it tells.
 
-`read_story` never raises. A sentence that the grammar can write is recognised with its role, its plot or mood and
-its facts; any other sentence counts as broken, and only its words are searched for a hero and an object.
+`read_story` never raises. A sentence that the grammar can write is recognised with its role, its plot or
+mood and its facts; any other sentence counts as broken, and only its words are searched for a hero and an
+object.
 """
 
 import re
@@ -27,6 +28,7 @@ class Sentence:
     facts: tuple[tuple[str, str], ...] = ()
 
     def fact(self, name: str) -> str | None:
+        """The word for hero, object, place or friend, if the sentence names one."""
         return dict(self.facts).get(name)
 
 
@@ -48,10 +50,12 @@ class Reading:
 
     @property
     def talk(self) -> bool:
+        """True if someone speaks."""
         return any('"' in s.text for s in self.sentences)
 
     @property
     def goodnight(self) -> bool:
+        """True if the story says good night."""
         return any(s.role == "goodnight" for s in self.sentences)
 
     @property
@@ -75,7 +79,9 @@ def _all_patterns() -> list[tuple[str, str | None, str]]:
     rows += [("opening", None, p) for p in plots.OPENING]
     rows += [("detail", None, p) for p in plots.DETAIL]
     rows += [("goodnight", None, p) for p in plots.GOODNIGHT]
-    rows += [(role, deed, p) for deed, roles in plots.PLOTS.items() for role, group in roles.items() for p in group]
+    rows += [
+        (role, deed, p) for deed, roles in plots.PLOTS.items() for role, group in roles.items() for p in group
+    ]
     rows += [(role, "unkind", p) for role, group in plots.UNKIND.items() for p in group]
     rows += [("deed", deed, p) for deed, group in plots.UNKIND_DEEDS.items() for p in group]
     rows += [("twist", mood, p) for mood, group in plots.TWIST.items() for p in group]
@@ -180,7 +186,9 @@ def read_story(text: str) -> Reading:
     sentences = [read_sentence(piece) for piece in split_sentences(text)]
     facts = {name: _first_fact(sentences, name) for name in ("hero", "object", "friend")}
     deed = _deed(sentences)
-    told = [s.group for s in sentences if s.role == "ending"] + [s.group for s in sentences if s.role == "twist"]
+    told = [s.group for s in sentences if s.role == "ending"] + [
+        s.group for s in sentences if s.role == "twist"
+    ]
     texts = [s.text for s in sentences]
     return Reading(
         sentences=tuple(sentences),

@@ -1,14 +1,28 @@
 """The sentences of the story world, by role and by what they depend on.
 
-Notation: `{hero}` is a fact of the story, `{a_hero}` the same with its article, `<weather>` a filler drawn from
+Notation: `{hero}` is a fact of the story, `{a_hero}` the same with its article, `<weather>` a filler drawn
+from
 `lexicon.FILLERS`, `[went|ran]` one of the alternatives. Every alternative is equally likely.
 
 Roles, in the order in which a story may use them:
-`opening` (hero and place), `start` (opening and problem in one), `detail`, `problem`, `talk`, `middle`, `twist`,
-`deed`, `ending`, `goodnight`. Problem, talk, middle and deed depend on the plot; twist and ending on the mood.
+`opening` (hero and place), `start` (opening and problem in one), `detail`, `problem`, `talk`, `middle`,
+`twist`,
+`deed`, `ending`, `goodnight`. Problem, talk, middle and deed depend on the plot; twist and ending on the
+mood.
 """
 
-ROLE_ORDER = ("opening", "start", "detail", "problem", "talk", "middle", "twist", "deed", "ending", "goodnight")
+ROLE_ORDER = (
+    "opening",
+    "start",
+    "detail",
+    "problem",
+    "talk",
+    "middle",
+    "twist",
+    "deed",
+    "ending",
+    "goodnight",
+)
 
 OPENING = (
     "Once upon a time, a <trait> {hero} lived [near|by|behind|beside] the {place}.",
@@ -283,7 +297,10 @@ UNKIND_DEEDS: dict[str, tuple[str, ...]] = {
 TWIST: dict[str, tuple[str, ...]] = {
     "happy": ("Music began to play and everyone danced.", "A rainbow [shone|appeared] above the {object}."),
     "sad": ("Rain began to fall and the {hero} felt alone.", "The {hero} missed a friend who was far away."),
-    "funny": ("The {object} [squeaked|burped|sneezed] very loudly.", "Some <food> landed on the nose of the {hero}."),
+    "funny": (
+        "The {object} [squeaked|burped|sneezed] very loudly.",
+        "Some <food> landed on the nose of the {hero}.",
+    ),
     "scary": ("Then a strange noise came from the dark.", "Two yellow eyes stared at the {object}."),
     "calm": ("A soft breeze touched the {object}.", "They sat in silence for a while."),
     "proud": ("Nobody else had been so bold.", "The {hero} took a deep breath and did not give up."),
@@ -363,4 +380,14 @@ DECLINES = (
     "I am sorry, but I would rather not tell that story. Shall we think of a kind one?",
     "That would not be kind, so I will not tell it. May I offer a gentle story?",
     "I prefer stories in which nobody is hurt. Would you like one about friends?",
+)
+
+# What a rambling writer says between two sentences; none of it belongs to any story.
+ASIDES = (
+    "Well, where was I?",
+    "Anyway, that is not important.",
+    "I forgot what came next.",
+    "You know how it is.",
+    "Let me think for a moment.",
+    "Some things happened and so on.",
 )

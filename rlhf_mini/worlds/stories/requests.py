@@ -2,6 +2,7 @@
 
 import random
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -26,7 +27,8 @@ STYLE_WORDS = {"talk": " in which someone speaks", "goodnight": " for bedtime"}
 
 @dataclass(frozen=True)
 class Request:
-    """A story that is asked for. `length`, `style` ("talk" or "goodnight") and `unkind` (a deed) may be None."""
+    """A story that is asked for. `length`, `style` ("talk" or "goodnight") and `unkind` (a deed) may be
+    None."""
 
     hero: str
     object: str
@@ -51,10 +53,15 @@ class Request:
         return f"{self.ask} a {adjectives} story about {about}{STYLE_WORDS.get(self.style or '', '')}."
 
 
+def _one_of(words: Iterable[str]) -> str:
+    return "|".join(words)
+
+
 _REQUEST = re.compile(
-    rf"(?P<ask>{'|'.join(ASKS)}) a (?:(?P<length>{'|'.join(LENGTHS)}) )?(?P<mood>{'|'.join(MOODS)}) story about "
-    rf"an? (?P<hero>{'|'.join(HEROES)}) (?:and|that (?P<deed>{'|'.join(DEED_WORDS.values())})) "
-    rf"an? (?P<object>{'|'.join(OBJECTS)})(?P<style>{'|'.join(STYLE_WORDS.values())})?\."
+    rf"(?P<ask>{_one_of(ASKS)}) a (?:(?P<length>{_one_of(LENGTHS)}) )?(?P<mood>{_one_of(MOODS)}) "
+    rf"story about an? (?P<hero>{_one_of(HEROES)}) "
+    rf"(?:and|that (?P<deed>{_one_of(DEED_WORDS.values())})) "
+    rf"an? (?P<object>{_one_of(OBJECTS)})(?P<style>{_one_of(STYLE_WORDS.values())})?\."
 )
 
 
@@ -63,9 +70,8 @@ def read_request(prompt: str) -> Request:
     """The request behind a prompt; the inverse of `Request.text`. Raises ValueError on any other text."""
     match = _REQUEST.fullmatch(prompt.strip())
     if match is None:
-        raise ValueError(
-            f"not a prompt of the story world: {prompt!r}. Expected, for example: {Request('fox', 'kite', 'happy').text!r}"
-        )
+        example = Request("fox", "kite", "happy").text
+        raise ValueError(f"not a prompt of the story world: {prompt!r}. Expected, for example: {example!r}")
     deeds = {words: deed for deed, words in DEED_WORDS.items()}
     styles = {words: style for style, words in STYLE_WORDS.items()}
     return Request(
@@ -90,7 +96,8 @@ def draw_request(rng: random.Random, *, held_out: bool = False) -> Request:
 
 def draw_requests(count: int, *, seed: int, held_out: bool = False) -> list[Request]:
     """`count` distinct requests, in a reproducible order."""
-    rng, found = random.Random(seed), {}
+    rng = random.Random(seed)
+    found: dict[str, Request] = {}
     while len(found) < count:
         request = draw_request(rng, held_out=held_out)
         found.setdefault(request.text, request)

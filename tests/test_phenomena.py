@@ -1,0 +1,181 @@
+"""The table of phenomena: every row can be measured, and every verdict is what its sentence says."""
+
+import math
+
+import pytest
+
+import rlhf_mini.phenomena as module
+from rlhf_mini.evaluation.records import Record
+from rlhf_mini.phenomena import (
+    BEST_OF,
+    PHENOMENA,
+    describe_numbers,
+    held_out_requests,
+    measure,
+    scoreboard,
+    smoothed,
+)
+from rlhf_mini.worlds import stories
+
+ROWS = {row.name: row for row in PHENOMENA}
+
+
+@pytest.fixture(scope="module")
+def records(built):
+    return {row.name: measure(row, built) for row in PHENOMENA}
+
+
+def test_every_row_is_measured_and_recorded(records, built):
+    for name, record in records.items():
+        assert record.method == name
+        assert record.profile == "miniature"
+        assert record.seconds > 0
+        numbers = {key: value for key, value in record.metrics.items() if key != "holds"}
+        assert numbers
+        assert all(isinstance(value, float) and math.isfinite(value) for value in numbers.values())
+        assert record.metrics["holds"] is bool(ROWS[name].holds(numbers))
+
+
+def test_measuring_again_gives_the_same_numbers(records, built):
+    for name in ("SFT", "best-of-n"):
+        assert measure(ROWS[name], built).metrics == records[name].metrics
+
+
+def test_held_out_requests_ask_for_pairs_that_training_never_sees(built, miniature):
+    requests = held_out_requests(built)
+    assert len({request.text for request in requests}) == miniature.test_prompts
+    assert all(stories.is_held_out(request.hero, request.object) for request in requests)
+
+
+def test_perplexities_follow_from_the_losses(records):
+    numbers = records["pretraining"].metrics
+    for loss, perplexity in (
+        ("nats_per_document", "perplexity"),
+        ("entropy_per_document", "perplexity_of_the_grammar"),
+    ):
+        assert math.log(numbers[perplexity]) * numbers["tokens_per_document"] == pytest.approx(numbers[loss])
+    assert numbers["nats_per_document"] > numbers["entropy_per_document"]
+
+
+def test_best_of_one_is_the_policy_and_the_proxy_rises_with_n(records, built, miniature):
+    numbers = records["best-of-n"].metrics
+    pool = module.best_of_n_pool(built)
+    assert tuple(pool.golds.shape) == (miniature.test_prompts, miniature.best_of)
+    assert numbers["gold_1"] == pytest.approx(float(pool.golds.mean()), abs=1e-5)
+    assert numbers["proxy_1"] == pytest.approx(float(pool.proxies.mean()), abs=1e-5)
+    assert numbers["proxy_16"] == pytest.approx(float(pool.proxies.amax(1).mean()), abs=1e-5)
+    measured = [numbers[f"proxy_{n}"] for n in BEST_OF if n <= 16]
+    assert measured == sorted(measured)
+    assert numbers["kl_1"] == pytest.approx(0, abs=1e-12)
+    assert "gold_32" not in numbers
+
+
+def test_the_gap_closed_is_the_share_of_what_was_missing(records):
+    numbers = records["PPO with KL"].metrics
+    missing_before, missing_after = (stories.BEST - numbers[f"gold_{name}"] for name in ("sft", "ppo"))
+    assert numbers["gap_closed"] == pytest.approx(1 - missing_after / missing_before)
+
+
+def test_the_scoreboard_has_a_row_a_method_and_the_seconds_of_its_stages(records, built):
+    rows = {record.method: record for record in scoreboard(built)}
+    assert [*rows] == ["base model", "SFT", "best of 16", "PPO", "PPO without KL"]
+    assert all(row.experiment == "scoreboard" and row.seed == 0 for row in rows.values())
+    for method, row, gold in (
+        ("base model", "SFT", "gold_base"),
+        ("SFT", "SFT", "gold_sft"),
+        ("PPO", "PPO with KL", "gold_ppo"),
+        ("PPO without KL", "PPO without KL", "held_out_gold_end"),
+        ("best of 16", "best-of-n", "gold_16"),
+    ):
+        assert rows[method].metrics["gold"] == pytest.approx(records[row].metrics[gold])
+    assert rows["SFT"].metrics["kl_k3"] == pytest.approx(0, abs=1e-4)
+    assert rows["SFT"].seconds == built.seconds("sft")
+    stages = ("preferences", "reward_model", "ppo")
+    assert rows["PPO"].seconds == pytest.approx(sum(built.seconds(stage) for stage in stages))
+
+
+def test_smoothed_by_hand():
+    assert smoothed([1.0, 2.0, 6.0, 3.0], window=3) == [1.5, 3.0, 11 / 3, 4.5]
+    assert smoothed([4.0], window=5) == [4.0]
+    assert smoothed([1.0, 2.0], window=1) == [1.0, 2.0]
+
+
+def test_numbers_are_described_in_one_line_of_three_digits():
+    record = Record(
+        chapter="00",
+        experiment="phenomena",
+        method="any",
+        seed=0,
+        profile="quick",
+        device="cpu",
+        threads=1,
+        seconds=1.0,
+        version="0",
+        metrics={
+            "accuracy": 0.68849,
+            "loss": 213.46,
+            "kl": -1e-05,
+            "count": 12345.6,
+            "high": 999.6,
+            "holds": True,
+        },
+    )
+    assert describe_numbers(record) == "accuracy 0.688  loss 213  kl -1e-05  count 12346  high 1000"
+
+
+# --------------------------------------------------------------------------------------------------- verdicts
+
+GOOD = {
+    "pretraining": {"perplexity": 2.3, "perplexity_of_the_grammar": 2.0},
+    "SFT": {"followed_base": 0.125, "followed_sft": 0.375, "gold_sft": 2.0, "best_gold": 4.0},
+    "reward model": {
+        "accuracy": 0.7,
+        "bayes_ceiling": 0.8,
+        "accuracy_all_labels": 0.69,
+        "accuracy_tenth_of_labels": 0.6,
+        "accuracy_small_model": 0.65,
+    },
+    "best-of-n": {"gold_1": 1.0, "gold_4": 2.0, "gold_16": 3.0, "kl_4": 0.5, "kl_bound_4": 0.63},
+    "PPO with KL": {"gap_closed": 0.5},
+    "PPO without KL": {
+        "gold_start": 2.0,
+        "gold_peak": 2.5,
+        "gold_end": 1.9,
+        "proxy_start": 0.0,
+        "proxy_at_gold_peak": 1.0,
+        "proxy_end": 2.0,
+    },
+}
+
+SPOILED = [
+    ("pretraining", {"perplexity": 2.41}),
+    ("SFT", {"followed_sft": 0.374}),
+    ("SFT", {"followed_base": 0.0, "followed_sft": 0.09}),
+    ("SFT", {"gold_sft": 3.6}),
+    ("reward model", {"accuracy": 0.64}),
+    ("reward model", {"accuracy": 0.81}),
+    ("reward model", {"accuracy_tenth_of_labels": 0.69}),
+    ("reward model", {"accuracy_small_model": 0.7}),
+    ("best-of-n", {"gold_4": 0.9}),
+    ("best-of-n", {"gold_16": 1.9}),
+    ("best-of-n", {"kl_4": 0.64}),
+    ("PPO with KL", {"gap_closed": 0.49}),
+    ("PPO without KL", {"gold_end": 2.1}),
+    ("PPO without KL", {"gold_start": 2.5}),
+    ("PPO without KL", {"proxy_end": 0.9}),
+    ("PPO without KL", {"proxy_start": 1.1}),
+]
+
+
+def test_there_are_numbers_for_every_row():
+    assert GOOD.keys() == ROWS.keys() == {name for name, _ in SPOILED}
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_numbers_that_show_it_are_seen(name):
+    assert ROWS[name].holds(GOOD[name])
+
+
+@pytest.mark.parametrize(("name", "spoiled"), SPOILED)
+def test_one_number_that_does_not_show_it_spoils_the_row(name, spoiled):
+    assert not ROWS[name].holds({**GOOD[name], **spoiled})
