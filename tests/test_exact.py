@@ -348,9 +348,11 @@ def test_values_against_brute_force(discount):
         text = FIVE.texts[row]
         for t in range(len(text)):
             value = mean_to_come(text[:t], t)
-            assert math.isclose(values[row, 1 + t], value, rel_tol=1e-10)
+            assert math.isclose(values[row, 1 + t].item(), value, rel_tol=1e-10)
             action_value = mean_to_come(text[: t + 1], t)
-            assert math.isclose(advantages[row, 1 + t], action_value - value, rel_tol=1e-9, abs_tol=1e-12)
+            assert math.isclose(
+                advantages[row, 1 + t].item(), action_value - value, rel_tol=1e-9, abs_tol=1e-12
+            )
 
 
 def test_advantages_average_to_zero_in_every_state_and_values_begin_with_the_expected_reward():
