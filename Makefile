@@ -49,7 +49,7 @@ chapters: $(READY) ## execute the notebooks in place (PROFILE=quick or full), to
 	python book/tools/execute.py --profile $(PROFILE) chapters/*.ipynb
 
 lab: $(READY) ## open the chapters in JupyterLab
-	jupyter lab chapters
+	jupyter trust chapters/*.ipynb && jupyter lab chapters
 
 bench: $(READY) ## measure this machine, side by side with the general-purpose stack
 	python -m benchmarks.bench

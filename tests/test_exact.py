@@ -377,10 +377,10 @@ def test_the_policy_gradient_is_visits_times_chance_times_advantage():
     policy, rewards = random_policy(), torch.randn(341, generator=generator(1), dtype=F64)
     logp = FIVE.token_logp(policy)
     _, advantages = values_and_advantages(FIVE, logp, FIVE.at_last_token(rewards))
-    chances = logp.sum(1).exp()
+    chances = logp.sum(1).exp().tolist()
     visits = torch.tensor(
         [
-            sum(float(chances[row]) for row, text in enumerate(FIVE.texts) if text[: len(s)] == s)
+            sum(chances[row] for row, text in enumerate(FIVE.texts) if text[: len(s)] == s)
             for s in FIVE.states
         ],
         dtype=F64,
