@@ -100,7 +100,9 @@ def test_the_address_depends_on_name_and_key_and_not_on_their_order(tmp_path: Pa
     assert len({store.path(name, key).name[-12:] for name, key in others}) == len(others)
 
 
-@pytest.mark.parametrize("value", [Path("x"), float("nan"), {1, 2}, object()], ids=str)
+@pytest.mark.parametrize(
+    "value", [Path("x"), float("nan"), {1, 2}, object()], ids=["path", "nan", "set", "object"]
+)
 def test_a_key_that_is_not_json_is_refused(tmp_path: Path, value: object) -> None:
     with pytest.raises(ValueError, match="cache key of 'base' must hold JSON values only"):
         Store(tmp_path).get("base", {"value": value}, refuse)

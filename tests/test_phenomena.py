@@ -131,7 +131,6 @@ GOOD = {
     "reward model": {
         "accuracy": 0.7,
         "bayes_ceiling": 0.8,
-
         "accuracy_tenth_of_labels": 0.6,
         "accuracy_small_model": 0.65,
     },
