@@ -153,7 +153,7 @@ SPOILED = [
     ("SFT", {"gold_sft": 3.6}),
     ("reward model", {"accuracy": 0.64}),
     ("reward model", {"accuracy": 0.81}),
-    ("reward model", {"accuracy_tenth_of_labels": 0.69}),
+    ("reward model", {"accuracy_tenth_of_labels": 0.7}),
     ("reward model", {"accuracy_small_model": 0.7}),
     ("best-of-n", {"gold_4": 0.9}),
     ("best-of-n", {"gold_16": 1.9}),

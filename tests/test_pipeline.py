@@ -75,9 +75,8 @@ def test_a_stage_is_keyed_by_the_numbers_that_it_and_its_needs_read_and_by_no_ot
 
 
 def test_longer_answers_concern_the_preferences_and_what_follows(miniature, tmp_path):
-    longer = dataclasses.replace(miniature.ppo, max_new_tokens=13)
     plain = Pipeline(miniature, cache=tmp_path)
-    other = Pipeline(dataclasses.replace(miniature, ppo=longer), cache=tmp_path)
+    other = Pipeline(dataclasses.replace(miniature, max_new_tokens=13), cache=tmp_path)
     differ = [stage for stage in STAGES if plain.key(stage) != other.key(stage)]
     assert differ == ["preferences", "reward_model", "ppo", "ppo_without_kl"]
 
