@@ -23,7 +23,8 @@ def provenance(*, profile: str, seconds: float | int, device: torch.device | Non
     where = describe(pick_device() if device is None else device)
     minutes, rest = divmod(round(seconds), 60)
     spent = f"{minutes} min {rest:02d} s" if minutes else f"{seconds:.1f} s"
+    threads = f"{thread_count()} thread" + ("" if thread_count() == 1 else "s")
     return (
-        f"profile {profile} · {where} · {thread_count()} threads · {spent} · rlhf-mini {__version__}, "
+        f"profile {profile} · {where} · {threads} · {spent} · rlhf-mini {__version__}, "
         f"torch {torch.__version__}, Python {platform.python_version()}"
     )

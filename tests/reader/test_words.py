@@ -110,7 +110,7 @@ def test_record_tables_wear_the_style():
 def test_provenance_is_one_line_with_everything():
     line = provenance(profile="quick", seconds=75.4, device=torch.device("cpu"))
     assert "\n" not in line
-    for part in ("profile quick", "cpu", "threads", "1 min 15 s", "rlhf-mini ", torch.__version__):
+    for part in ("profile quick", "cpu", "thread", "1 min 15 s", "rlhf-mini ", torch.__version__):
         assert part in line
     assert "3.2 s" in provenance(profile="full", seconds=3.21)
     for bad in ({"profile": "", "seconds": 1.0}, {"profile": "quick", "seconds": -1.0}):
