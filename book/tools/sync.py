@@ -83,7 +83,9 @@ def book_map(root: Path) -> str:
         title = f"[{chapter['title']}](../chapters/{chapter['file']})" if written else chapter["title"]
         needs = ", ".join(f"{number:02d}" for number in chapter["needs"]) or "–"
         read, run = (
-            (minutes["read"], f"{minutes['cpu']}, {minutes.get('gpu', '–')}") if written else ("*planned*", "–")
+            (minutes["read"], ", ".join(str(minutes.get(on, "–")) for on in ("cpu", "gpu")))
+            if written
+            else ("*planned*", "–")
         )
         rows.append(f"| {chapter['number']:02d} | {title} | {needs} | {read} | {run} |")
     return "\n".join(rows)
