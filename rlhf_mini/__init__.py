@@ -3,9 +3,17 @@
 import os
 from importlib.metadata import PackageNotFoundError, version
 
-# OpenMP reads this once, when torch is loaded. Its default spins while it waits, which makes a shared
-# machine many times slower.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# What torch reads once, when it is loaded. Whatever the user has set is kept.
+_ENVIRONMENT = {
+    # OpenMP's default spins while it waits, which makes a shared machine many times slower.
+    "OMP_WAIT_POLICY": "PASSIVE",
+    # Kernels kept for shapes met before, 1024 by default in both. Text has a new length in almost every
+    # batch, so such a cache seldom hits and holds gigabytes.
+    "LRU_CACHE_CAPACITY": "16",
+    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "16",
+}
+for _name, _value in _ENVIRONMENT.items():
+    os.environ.setdefault(_name, _value)
 
 try:
     __version__ = version("rlhf-mini")

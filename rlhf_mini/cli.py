@@ -6,6 +6,7 @@ import platform
 import shutil
 import sys
 from collections.abc import Sequence
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
@@ -59,6 +60,9 @@ def _parser() -> argparse.ArgumentParser:
     phenomena.add_argument("--only", nargs="+", metavar="ROW", help="only these rows")
     phenomena.add_argument(
         "--records", default="phenomena", help="records file (default: book/results/phenomena.json)"
+    )
+    phenomena.add_argument(
+        "--jobs", type=int, help="seeds measured at once (default: one for each core; on a GPU one)"
     )
     phenomena.set_defaults(command=_phenomena)
 
@@ -115,30 +119,39 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _phenomena(options: argparse.Namespace) -> int:
-    from rlhf_mini.evaluation.records import write_records
-    from rlhf_mini.phenomena import PHENOMENA, describe_numbers, measure, scoreboard
-    from rlhf_mini.pipeline import Pipeline
+    from rlhf_mini.parallel import side_by_side
+    from rlhf_mini.phenomena import PHENOMENA
 
     names = [row.name for row in PHENOMENA]
     if unknown := set(options.only or ()) - set(names):
         raise ValueError(f"unknown rows {sorted(unknown)}: choose from {names}")
+    work = partial(_phenomena_of, options)
+    failed = list(side_by_side(work, options.seeds, description="seeds", jobs=options.jobs))
+    return 1 if any(failed) else 0
+
+
+def _phenomena_of(options: argparse.Namespace, seed: int) -> int:
+    """Measure, print and record the rows of one seed; returns how many of them were not seen."""
+    from rlhf_mini.evaluation.records import write_records
+    from rlhf_mini.phenomena import PHENOMENA, describe_numbers, measure, scoreboard
+    from rlhf_mini.pipeline import Pipeline
+
     _hide_foreign_bars()
+    pipeline = Pipeline(options.profile, seed=seed, cache=options.cache)
     failed = 0
-    for seed in options.seeds:
-        pipeline = Pipeline(options.profile, seed=seed, cache=options.cache)
-        for row in PHENOMENA:
-            if options.only and row.name not in options.only:
-                continue
-            record = measure(row, pipeline)
-            write_records(options.records, [record])
-            holds = bool(record.metrics["holds"])
-            failed += not holds
-            print(f"seed {seed}  {row.name:15} {'seen' if holds else 'NOT SEEN':9} {record.seconds:6.1f} s")
-            print(f"        {row.must_be_seen}")
-            print(f"        {describe_numbers(record)}", flush=True)
-        if not options.only:
-            write_records(options.records, scoreboard(pipeline))
-    return 1 if failed else 0
+    for row in PHENOMENA:
+        if options.only and row.name not in options.only:
+            continue
+        record = measure(row, pipeline)
+        write_records(options.records, [record])
+        holds = bool(record.metrics["holds"])
+        failed += not holds
+        heading = f"seed {seed}  {row.name:15} {'seen' if holds else 'NOT SEEN':9} {record.seconds:6.1f} s"
+        lines = [heading, f"        {row.must_be_seen}", f"        {describe_numbers(record)}", ""]
+        print("\n".join(lines), end="", flush=True)  # in one piece: another seed may be printing, too
+    if not options.only:
+        write_records(options.records, scoreboard(pipeline))
+    return failed
 
 
 def _doctor(options: argparse.Namespace) -> int:

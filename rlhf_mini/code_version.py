@@ -6,7 +6,16 @@ from functools import lru_cache
 from pathlib import Path
 
 # what can change how a result is presented or measured, but not the result of a stage
-IGNORED = ("reader", "evaluation", "cli.py", "phenomena.py", "profiles.py", "bench")
+IGNORED = (
+    "reader",
+    "evaluation",
+    "cli.py",
+    "parallel.py",
+    "phenomena.py",
+    "profiles.py",
+    "progress.py",
+    "text_report.py",
+)
 
 
 def _without_docstrings(source: str) -> str:

@@ -13,9 +13,9 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
 from rlhf_mini.devices import autocast
+from rlhf_mini.progress import progress_bar
 
 Batch = TypeVar("Batch")
 Metrics = Mapping[str, Tensor | float]
@@ -112,7 +112,7 @@ def fit(
     parameters = [parameter for group in adamw.param_groups for parameter in group["params"]]
     device = parameters[0].device
     source, history = iter(batches), []
-    with tqdm(total=steps, desc=description, delay=2, leave=False) as bar:
+    with progress_bar(total=steps, description=description) as bar:
         for step in range(1, steps + 1):
             started = time.perf_counter()
             learning_rate = optimizer.rate_at(step, steps)

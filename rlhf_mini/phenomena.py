@@ -10,6 +10,7 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from rlhf_mini import __version__
 from rlhf_mini.data.text import token_stream
@@ -36,6 +37,7 @@ class Phenomenon:
     holds: Callable[[dict[str, float]], bool]
 
 
+@lru_cache(maxsize=8)
 def _judged(pipeline: Pipeline, stage: str) -> dict[str, float]:
     """The stage's policy on held-out requests, with KL to the SFT model and the proxy's opinion."""
     reward_model = pipeline.reward_model()
@@ -52,7 +54,8 @@ def _judged(pipeline: Pipeline, stage: str) -> dict[str, float]:
 
 def held_out_requests(pipeline: Pipeline) -> list[stories.Request]:
     """The held-out requests that every policy is judged on."""
-    return stories.draw_requests(pipeline.profile.test_prompts, seed=pipeline.seed + 3, held_out=True)
+    seed = pipeline.seed_for("held-out requests")
+    return stories.draw_requests(pipeline.profile.test_prompts, seed=seed, held_out=True)
 
 
 def pretraining(pipeline: Pipeline) -> dict[str, float]:
@@ -112,6 +115,7 @@ def reward_modelling(pipeline: Pipeline) -> dict[str, float]:
     }
 
 
+@lru_cache(maxsize=2)
 def best_of_n_pool(pipeline: Pipeline) -> Pool:
     """`best_of` answers of the SFT model to each of 64 held-out requests."""
     reward_model = pipeline.reward_model()
@@ -298,6 +302,7 @@ def scoreboard(pipeline: Pipeline) -> list[Record]:
     ]
 
 
+@lru_cache(maxsize=2)
 def _base_metrics(pipeline: Pipeline) -> dict[str, float]:
     """The base model on held-out requests, which it continues as plain text."""
     return judge_plain_text(

@@ -41,6 +41,7 @@ from rlhf_mini.methods.pretrain import block_batches, document_batches, pack_doc
 from rlhf_mini.methods.reward_model import normalise, scores, train_reward_model
 from rlhf_mini.methods.sft import check_fits, sft
 from rlhf_mini.models import copy_of, freeze, new_llama, new_reward_model
+from rlhf_mini.parallel import side_by_side
 from rlhf_mini.profiles import Profile, pick_profile
 from rlhf_mini.worlds import stories
 
@@ -141,6 +142,15 @@ class Pipeline:
             self.get(name)
         return self.store.get(stage, self.key(stage), lambda folder: STAGES[stage].build(self, folder))
 
+    def build(self, *stages: str) -> None:
+        """Build several stages, those that do not need one another side by side where that is faster."""
+        for stage in stages:
+            for name in STAGES[stage].needs:
+                self.get(name)
+        missing = [stage for stage in stages if not self.is_built(stage)]
+        for _ in side_by_side(self.get, missing, description=" and ".join(missing)):
+            pass
+
     def seconds(self, stage: str) -> float:
         """How long the stage took when it was built."""
         return float(read_manifest(self.get(stage))["seconds"])
@@ -173,13 +183,17 @@ class Pipeline:
         """The annotated pairs: `train` or `test`."""
         return load_from_disk(str(self.get("preferences") / split))
 
-    def generator(self, purpose: str) -> torch.Generator:
-        """A generator on the CPU that depends on the seed and on what it is for."""
-        return torch.Generator().manual_seed(random.Random(f"{self.seed} {purpose}").getrandbits(62))
-
     def rng(self, purpose: str) -> random.Random:
-        """The same for Python's own random numbers."""
+        """Random numbers that depend on the pipeline's seed and on what they are for."""
         return random.Random(f"{self.seed} {purpose}")
+
+    def seed_for(self, purpose: str) -> int:
+        """The same as a seed for somebody else's random numbers."""
+        return self.rng(purpose).getrandbits(62)
+
+    def generator(self, purpose: str) -> torch.Generator:
+        """The same as torch's random numbers, on the CPU."""
+        return torch.Generator().manual_seed(self.seed_for(purpose))
 
 
 def _save_history(folder: Path, history: list[dict[str, float]]) -> None:
@@ -195,7 +209,7 @@ def _build_tokenizer(pipeline: Pipeline, folder: Path) -> None:
         return
     rng = pipeline.rng("tokenizer")
     texts = [stories.draw_document(rng) for _ in range(4000)]
-    texts += [request.text for request in stories.draw_requests(1000, seed=pipeline.seed)]
+    texts += [request.text for request in stories.draw_requests(1000, seed=rng.getrandbits(62))]
     train_tokenizer(texts, vocab_size=pipeline.profile.vocab_size).save_pretrained(folder)
 
 
@@ -229,7 +243,7 @@ def _build_base(pipeline: Pipeline, folder: Path) -> None:
 
 def _build_sft(pipeline: Pipeline, folder: Path) -> None:
     profile, tokenizer = pipeline.profile, pipeline.tokenizer()
-    rows = stories.demonstrations(profile.demonstrations, seed=pipeline.seed)
+    rows = stories.demonstrations(profile.demonstrations, seed=pipeline.seed_for("demonstrations"))
     sequences = pack_texts(tokenizer, [r["prompt"] for r in rows], [r["completion"] for r in rows])
     model = copy_of(pipeline.policy("base"))
     history = sft(model, sequences, config=profile.sft, generator=pipeline.generator("sft"))
@@ -240,7 +254,8 @@ def _build_sft(pipeline: Pipeline, folder: Path) -> None:
 def _build_preferences(pipeline: Pipeline, folder: Path) -> None:
     profile, tokenizer, policy = pipeline.profile, pipeline.tokenizer(), pipeline.policy("sft")
     for split, count in (("train", profile.pairs), ("test", profile.test_pairs)):
-        requests = stories.draw_requests(count, seed=pipeline.seed + 1, held_out=split == "test")
+        seed = pipeline.seed_for(f"comparisons {split}")
+        requests = stories.draw_requests(count, seed=seed, held_out=split == "test")
         prompts = [request.text for request in requests]
         generator = pipeline.generator(f"preferences {split}")
         first, second = (
@@ -250,7 +265,7 @@ def _build_preferences(pipeline: Pipeline, folder: Path) -> None:
         rows = [
             {"prompt": p, "first": a, "second": b} for p, a, b in zip(prompts, first, second, strict=True)
         ]
-        judged = stories.annotate(rows, seed=pipeline.seed)
+        judged = stories.annotate(rows, seed=seed)
         Dataset.from_list(judged).save_to_disk(str(folder / split))
 
 
@@ -278,7 +293,7 @@ def _build_reward_model(pipeline: Pipeline, folder: Path) -> None:
 def _run_ppo(pipeline: Pipeline, folder: Path, config: PPOConfig) -> None:
     tokenizer, reward_model = pipeline.tokenizer(), pipeline.reward_model()
     policy, reference = copy_of(pipeline.policy("sft")), pipeline.policy("sft")
-    requests = stories.draw_requests(4000, seed=pipeline.seed + 2)
+    requests = stories.draw_requests(4000, seed=pipeline.seed_for("PPO prompts"))
     words = {tuple(encode_prompt(tokenizer, request.text)): request.text for request in requests}
 
     def add_gold(iteration: int, rollout: Rollout, metrics: dict[str, float]) -> None:

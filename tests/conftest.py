@@ -1,10 +1,5 @@
 """Fixtures for all tests."""
 
-import os
-
-# Before anything loads torch, which is what reads it: see rlhf_mini/__init__.py.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
 import dataclasses
 from collections.abc import Iterator
 from typing import TYPE_CHECKING

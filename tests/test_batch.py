@@ -128,9 +128,8 @@ def test_sequences_name_every_bad_row():
 
 
 def test_a_response_may_have_holes():
-    Sequences(
-        torch.ones(1, 5, dtype=torch.int64), bools("xxxxx"), bools(".x.xx")
-    )  # two turns of a conversation
+    two_turns = Sequences(torch.ones(1, 5, dtype=torch.int64), bools("xxxxx"), bools(".x.xx"))
+    assert two_turns.response.sum() == 3
 
 
 def test_pairs():

@@ -117,7 +117,7 @@ def test_an_interruption_says_how_to_go_on(command, monkeypatch):
 
 def test_phenomena_prints_verdicts_and_writes_records(command, tmp_path):
     records = tmp_path / "phenomena.json"
-    status, out, _ = command("phenomena", "--only", "SFT", "best-of-n", "--records", records)
+    status, out, _ = command("phenomena", "--only", "SFT", "best-of-n", "--jobs", 1, "--records", records)
     written = read_records(records)
     assert [record.method for record in written] == ["SFT", "best-of-n"]
     verdicts = [bool(record.metrics["holds"]) for record in written]
@@ -143,7 +143,7 @@ def test_phenomena_fails_if_one_is_not_seen_on_one_seed(command, monkeypatch, tm
     monkeypatch.setattr(phenomena_module, "PHENOMENA", rows)
     records = tmp_path / "records.json"
     only = ("--only", "first", "second")
-    ended, out, _ = command("phenomena", "--seeds", 2, 3, 4, *only, "--records", records)
+    ended, out, _ = command("phenomena", "--seeds", 2, 3, 4, *only, "--jobs", 1, "--records", records)
     assert ended == status
     assert out.count("NOT SEEN") == status
     stored = [(row["seed"], row["method"]) for row in json.loads(records.read_text())]

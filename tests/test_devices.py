@@ -73,18 +73,25 @@ def test_bfloat16_only_where_the_card_has_it(
     assert describe(torch.device("cuda")) == ("Card, bfloat16" if expected else "Card, float32")
 
 
-@pytest.mark.parametrize(("set_by_user", "expected"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
-def test_importing_is_light_and_stops_openmp_spinning(set_by_user: str | None, expected: str) -> None:
-    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
-    environment |= {"PYTHONPATH": str(ROOT)} | ({"OMP_WAIT_POLICY": set_by_user} if set_by_user else {})
+@pytest.mark.parametrize(
+    ("name", "default", "set_by_user"),
+    [
+        ("OMP_WAIT_POLICY", "PASSIVE", "ACTIVE"),
+        ("LRU_CACHE_CAPACITY", "16", "99"),
+        ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16", "99"),
+    ],
+)
+def test_importing_is_light_and_sets_what_the_user_has_not(name: str, default: str, set_by_user: str) -> None:
     program = (
         "import os, sys, rlhf_mini; "
-        "print(os.environ['OMP_WAIT_POLICY'], *{'torch', 'numpy', 'transformers'} & set(sys.modules))"
+        f"print(os.environ['{name}'], *{{'torch', 'numpy', 'transformers'}} & set(sys.modules))"
     )
-    said = subprocess.run(
-        [sys.executable, "-c", program], env=environment, check=True, capture_output=True, text=True
-    )
-    assert said.stdout.strip() == expected
+    bare = {key: value for key, value in os.environ.items() if key != name} | {"PYTHONPATH": str(ROOT)}
+    for environment, expected in ((bare, default), ({**bare, name: set_by_user}, set_by_user)):
+        said = subprocess.run(
+            [sys.executable, "-c", program], env=environment, check=True, capture_output=True, text=True
+        )
+        assert said.stdout.strip() == expected
 
 
 def test_the_version_is_pyprojects() -> None:

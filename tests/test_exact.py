@@ -135,9 +135,11 @@ def test_languages_that_are_too_large_are_refused(vocabulary, steps, texts):
         ToyLanguage(vocabulary, steps)
 
 
-@pytest.mark.parametrize(("vocabulary", "steps"), [(18, 4), (100_000, 1), (10, 5), (2, 20)])
-def test_languages_just_small_enough_are_not(vocabulary, steps):
-    ToyLanguage(vocabulary, steps)
+@pytest.mark.parametrize(
+    ("vocabulary", "steps", "texts"), [(18, 4, 88_741), (100_000, 1, 100_000), (10, 5, 66_430), (2, 20, 21)]
+)
+def test_languages_just_small_enough_are_not(vocabulary, steps, texts):
+    assert len(ToyLanguage(vocabulary, steps).texts) == texts
 
 
 # ---- policies

@@ -173,6 +173,24 @@ def test_an_unknown_stage_is_refused_with_the_known_ones(built):
         built.get("rlhf")
 
 
+def test_stages_built_together_equal_those_built_in_turn(built, miniature, tmp_path, monkeypatch):
+    shutil.copytree(built.store.root, tmp_path / "cache")
+    pipeline = Pipeline(miniature, cache=tmp_path / "cache")
+    for stage in ("ppo", "ppo_without_kl"):
+        shutil.rmtree(pipeline.get(stage))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)  # whatever this machine has: two processes
+    pipeline.build("sft", "ppo", "ppo_without_kl")
+    for stage in ("ppo", "ppo_without_kl"):
+        assert pipeline.is_built(stage)
+        assert contents(pipeline.get(stage)) == contents(built.get(stage))
+
+
+def test_building_together_builds_what_is_needed_first(miniature, tmp_path):
+    pipeline = Pipeline(miniature, cache=tmp_path)
+    pipeline.build("base")
+    assert [stage for stage in STAGES if pipeline.is_built(stage)] == ["tokenizer", "base"]
+
+
 def test_stages_can_be_read_back(built, miniature):
     tokenizer, policy, reward_model = built.tokenizer(), built.policy("sft"), built.reward_model()
     assert policy.config.vocab_size == len(tokenizer) <= miniature.vocab_size

@@ -9,6 +9,7 @@ from rlhf_mini.batch import Sequences, pack_rows
 from rlhf_mini.data.tokenizer import decode_response, encode_prompt, encode_response
 from rlhf_mini.devices import autocast
 from rlhf_mini.models.sampler import Samples, sample
+from rlhf_mini.progress import progress_bar
 
 
 def answer(
@@ -19,20 +20,22 @@ def answer(
     max_new_tokens: int,
     generator: torch.Generator,
     temperature: float = 1.0,
-    batch: int = 256,
+    batch: int = 512,
 ) -> list[str]:
     """One sampled answer a prompt, as text."""
     texts: list[str] = []
-    for start in range(0, len(prompts), batch):
-        drawn = draw(
-            policy,
-            tokenizer,
-            [encode_prompt(tokenizer, prompt) for prompt in prompts[start : start + batch]],
-            max_new_tokens=max_new_tokens,
-            generator=generator,
-            temperature=temperature,
-        )
-        texts += response_texts(tokenizer, drawn)
+    with progress_bar(total=len(prompts), description="answers") as bar:
+        for start in range(0, len(prompts), batch):
+            drawn = draw(
+                policy,
+                tokenizer,
+                [encode_prompt(tokenizer, prompt) for prompt in prompts[start : start + batch]],
+                max_new_tokens=max_new_tokens,
+                generator=generator,
+                temperature=temperature,
+            )
+            texts += response_texts(tokenizer, drawn)
+            bar.update(len(drawn.tokens))
     return texts
 
 

@@ -10,12 +10,13 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rlhf_mini.batch import Sequences
-from rlhf_mini.data.chat import draw, pack_texts, response_texts
+from rlhf_mini.data.chat import draw, response_texts
 from rlhf_mini.data.tokenizer import encode_prompt, encode_text
 from rlhf_mini.devices import autocast
 from rlhf_mini.evaluation.diversity import diversity
 from rlhf_mini.evaluation.kl import SampledKL, sampled_kl
 from rlhf_mini.models import response_logp
+from rlhf_mini.progress import progress_bar
 from rlhf_mini.worlds.stories import Gold, Request, gold
 
 Score = Callable[[Sequences], torch.Tensor]
@@ -147,15 +148,13 @@ def sample_pool(
     """
     prompts = [request.text for request in requests for _ in range(n)]
     answers, proxies = [], []
-    for start in range(0, len(prompts), batch):
-        part = prompts[start : start + batch]
-        encoded = [encode_prompt(tokenizer, prompt) for prompt in part]
-        texts = response_texts(
-            tokenizer,
-            draw(policy, tokenizer, encoded, max_new_tokens=max_new_tokens, generator=generator),
-        )
-        answers += texts
-        proxies.append(score(pack_texts(tokenizer, part, texts)))
+    with progress_bar(total=len(prompts), description="answers") as bar:
+        for start in range(0, len(prompts), batch):
+            encoded = [encode_prompt(tokenizer, prompt) for prompt in prompts[start : start + batch]]
+            drawn = draw(policy, tokenizer, encoded, max_new_tokens=max_new_tokens, generator=generator)
+            answers += response_texts(tokenizer, drawn)
+            proxies.append(score(Sequences(drawn.tokens, drawn.mask, drawn.response)))
+            bar.update(len(encoded))
     golds = [gold(prompt, text).total for prompt, text in zip(prompts, answers, strict=True)]
     rows = [answers[start : start + n] for start in range(0, len(answers), n)]
     return Pool(

@@ -1,0 +1,21 @@
+"""The one progress bar, for whatever may take longer than two seconds."""
+
+from tqdm.auto import tqdm
+
+_state = {"hidden": False}
+
+
+def hide_bars() -> None:
+    """Show no more bars in this process: another one reports for it."""
+    _state["hidden"] = True
+
+
+def progress_bar(*, total: int, description: str) -> tqdm:
+    """A bar of `total` steps that appears after two seconds and vanishes when it is done.
+
+    It is redrawn at most twice a second: every redraw in a notebook is several messages, and a program that
+    reads them only after the cell, as nbval does, loses what does not fit its queue of a thousand. The
+    environment variable TQDM_DISABLE=1 switches all bars off.
+    """
+    hidden = _state["hidden"] or None  # None leaves it to the environment variable
+    return tqdm(total=total, desc=description, delay=2, mininterval=0.5, leave=False, disable=hidden)
