@@ -32,8 +32,8 @@ def side_by_side(
     - `jobs`: at most so many at once, `default_jobs()` if not given; they share out torch's threads.
     - `description`: what the progress bar says.
 
-    The first exception in the order of the items is raised again here; pieces that have not begun are
-    dropped, those at work end first. Raises ValueError for less than one job.
+    The first exception in the order of the items is raised again here, and no other piece goes on. Raises
+    ValueError for less than one job.
 
     >>> list(side_by_side(abs, [-1, 2], description="lengths", jobs=1))
     [1, 2]
@@ -45,6 +45,7 @@ def side_by_side(
         yield from map(work, items)
         return
     threads = max(1, torch.get_num_threads() // jobs)
+    others = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(
         jobs, multiprocessing.get_context("spawn"), initializer=_prepare, initargs=(threads,)
     )
@@ -54,6 +55,10 @@ def side_by_side(
             for future in futures:
                 _watch(future, futures, bar)
                 yield future.result()
+    except BaseException:
+        for process in set(multiprocessing.active_children()) - others:
+            process.terminate()
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
 
