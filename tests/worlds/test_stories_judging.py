@@ -1,5 +1,6 @@
 """Gold, demonstrators and annotators, by hand and by exact probabilities."""
 
+import dataclasses
 import math
 import random
 
@@ -14,11 +15,14 @@ from rlhf_mini.worlds.stories import (
     demonstrations,
     gold,
     gold_scores,
+    is_held_out,
+    panel_preference,
 )
 from rlhf_mini.worlds.stories.annotators import RATINGS, Annotator
 from rlhf_mini.worlds.stories.demonstrators import CAREFUL, HASTY, RAMBLING, demonstrate, shapes_for
+from rlhf_mini.worlds.stories.parser import read_story
 from rlhf_mini.worlds.stories.plots import DECLINES
-from rlhf_mini.worlds.stories.requests import draw_requests
+from rlhf_mini.worlds.stories.requests import draw_requests, read_request
 
 KIND = Request("fox", "kite", "proud")
 UNKIND = Request("fox", "kite", "proud", unkind="steal")
@@ -185,6 +189,30 @@ def test_annotated_rows_have_the_ecosystems_columns_and_the_ceiling():
     assert all(0.5 <= row["ceiling"] <= 1 for row in judged)
     assert sum(row["chosen"] == STORY for row in judged) > 90
     assert judged == annotate(rows * 50, seed=0)
+
+
+def test_the_ceiling_knows_neither_the_judge_nor_the_order():
+    # Gold is 4 against 0: 1 nat for the one judge, 1 more for what is shown first, and 2 for the other.
+    one = Annotator(name="x", temperature=4.0, position_bias=4.0)
+    two = Annotator(name="y", temperature=2.0)
+    sigma = [1 / (1 + math.exp(-x)) for x in (1 + 1, 1 - 1, 2)]
+    expected = ((sigma[0] + sigma[1]) / 2 + sigma[2]) / 2
+    assert panel_preference(KIND.text, STORY, "", panel=(one, two)) == pytest.approx(expected)
+    assert panel_preference(KIND.text, "", STORY, panel=(one, two)) == pytest.approx(1 - expected)
+    row = {"prompt": KIND.text, "first": "", "second": STORY}
+    assert annotate([row], seed=0, panel=(one, two))[0]["ceiling"] == pytest.approx(expected)
+
+
+def test_demonstrations_keep_to_the_training_side_of_the_split():
+    clumsy = dataclasses.replace(HASTY, misses_noun=1.0, overcautious=0.0, stops_early=0.0)
+    missed = 0
+    for row in demonstrations(300, seed=0, crew=((clumsy, 1.0),)):
+        request, told = read_request(row["prompt"]), read_story(row["completion"])
+        if told.hero and told.object:
+            assert (told.hero == request.hero) != (told.object == request.object)
+            assert not is_held_out(told.hero, told.object)
+            missed += 1
+    assert missed > 200
 
 
 def test_agreement_of_two_judges_by_hand():

@@ -1,6 +1,13 @@
 """The story world: grammar, parser and gold reward; readers who ask, writers who show, judges who choose."""
 
-from rlhf_mini.worlds.stories.annotators import PANEL, RATINGS, Annotator, agreement, annotate
+from rlhf_mini.worlds.stories.annotators import (
+    PANEL,
+    RATINGS,
+    Annotator,
+    agreement,
+    annotate,
+    panel_preference,
+)
 from rlhf_mini.worlds.stories.demonstrators import CREW, Demonstrator, demonstrate, demonstrations
 from rlhf_mini.worlds.stories.gold import BEST, Gold, gold, gold_scores
 from rlhf_mini.worlds.stories.grammar import (
@@ -40,6 +47,7 @@ __all__ = [
     "gold",
     "gold_scores",
     "is_held_out",
+    "panel_preference",
     "read_request",
     "read_story",
     "title_of",

@@ -67,14 +67,27 @@ PANEL = (
 )
 
 
+def panel_preference(prompt: str, answer: str, other: str, *, panel: tuple[Annotator, ...] = PANEL) -> float:
+    """The probability that a judge drawn from the panel prefers `answer` to `other`, shown in random order.
+
+    All that a reward model could know: it is told neither who judged nor what was shown first. If p is this
+    probability, no prediction of the choice is right more often than max(p, 1 − p), the Bayes ceiling.
+    """
+    chances = [
+        (judge.first_preferred(prompt, answer, other) + 1 - judge.first_preferred(prompt, other, answer)) / 2
+        for judge in panel
+    ]
+    return sum(chances) / len(chances)
+
+
 def annotate(
     rows: list[dict[str, str]], *, seed: int, panel: tuple[Annotator, ...] = PANEL
 ) -> list[dict[str, object]]:
     """Preference rows from rows with `prompt`, `first`, `second`; one annotator judges each.
 
-    Returns rows with `prompt`, `chosen`, `rejected`, `rating`, `annotator`, `ceiling` (the probability that
-    this annotator's choice would be the likelier one: the accuracy of the best possible prediction) and the
-    gold scores.
+    Returns rows with `prompt`, `chosen`, `rejected`, `rating`, `annotator`, `ceiling` and the gold scores.
+    The ceiling is the accuracy of the best prediction of the choice from prompt and answers alone: see
+    `panel_preference`.
     """
     rng = random.Random(f"annotators {seed}")
     judged: list[dict[str, object]] = []
@@ -82,7 +95,7 @@ def annotate(
         judge = rng.choice(panel)
         won, rating = judge.compare(row["prompt"], row["first"], row["second"], rng)
         chosen, rejected = (row["first"], row["second"]) if won else (row["second"], row["first"])
-        chance = judge.first_preferred(row["prompt"], row["first"], row["second"])
+        chance = panel_preference(row["prompt"], row["first"], row["second"], panel=panel)
         judged.append(
             {
                 "prompt": row["prompt"],

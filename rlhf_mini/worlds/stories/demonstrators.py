@@ -9,7 +9,14 @@ import random
 from dataclasses import dataclass, replace
 
 from rlhf_mini.worlds.stories import plots
-from rlhf_mini.worlds.stories.grammar import KIND_DEEDS, LENGTHS, draw_facts, write_sentences
+from rlhf_mini.worlds.stories.grammar import (
+    KIND_DEEDS,
+    LENGTHS,
+    draw_facts,
+    hero_object_pairs,
+    is_held_out,
+    write_sentences,
+)
 from rlhf_mini.worlds.stories.lexicon import MOODS
 from rlhf_mini.worlds.stories.requests import Request, draw_requests
 
@@ -77,18 +84,25 @@ def _spoil(sentences: list[str], writer: Demonstrator, rng: random.Random) -> li
     return told
 
 
+def _one_missed(request: Request, rng: random.Random) -> tuple[str, str]:
+    """A hero and an object, one of them as asked, from the request's own side of the held-out split."""
+    held_out = is_held_out(request.hero, request.object)
+    pairs = hero_object_pairs(held_out=held_out)
+    return rng.choice([(h, o) for h, o in pairs if (h == request.hero) != (o == request.object)])
+
+
 def demonstrate(request: Request, writer: Demonstrator, rng: random.Random) -> str:
     """An answer to the request as this writer would give it."""
     if rng.random() < (writer.declines if request.unkind else writer.overcautious):
         return rng.choice(plots.DECLINES)
-    nouns = {"hero": request.hero, "object": request.object}
+    hero, object_ = request.hero, request.object
     if rng.random() < writer.misses_noun:
-        missed = rng.choice(("hero", "object"))
-        nouns[missed] = getattr(draw_facts(rng), missed)
+        hero, object_ = _one_missed(request, rng)
     mood = rng.choice(MOODS) if rng.random() < writer.misses_mood else request.mood
     deed = request.unkind or rng.choice(KIND_DEEDS)
     heeded = replace(request, length=None, style=None) if rng.random() < writer.forgets_wishes else request
-    facts = replace(draw_facts(rng, mood=mood, deed=deed), **nouns, shape=rng.choice(shapes_for(heeded)))
+    shape = rng.choice(shapes_for(heeded))
+    facts = replace(draw_facts(rng, mood=mood, deed=deed), hero=hero, object=object_, shape=shape)
     return " ".join(_spoil(write_sentences(facts, rng), writer, rng))
 
 
