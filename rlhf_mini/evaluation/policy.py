@@ -1,6 +1,8 @@
 """Judging a policy on the story world's held-out requests.
 
-By the gold reward, by the proxy, and by the distance it moved from its reference.
+By the gold reward, by the proxy, and by the distance it moved from its reference. The proxy reads an answer
+as annotators read it, as a text that has ended, also where sampling was cut off: at any other place than an
+end token a reward model's score means nothing, and best-of-n finds the answers whose score means least.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,7 +12,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rlhf_mini.batch import Sequences
-from rlhf_mini.data.chat import draw, response_texts
+from rlhf_mini.data.chat import draw, pack_texts, response_texts
 from rlhf_mini.data.tokenizer import encode_prompt, encode_text
 from rlhf_mini.devices import autocast
 from rlhf_mini.evaluation.diversity import diversity
@@ -81,20 +83,22 @@ def judge_policy(
     """
     encoded = [encode_prompt(tokenizer, request.text) for request in requests]
     drawn = draw(policy, tokenizer, encoded, max_new_tokens=max_new_tokens, generator=generator)
-    sequences = Sequences(drawn.tokens, drawn.mask, drawn.response)
     kl = None
     if reference is not None:
         with torch.no_grad(), autocast(policy.device):
             logp_ref = response_logp(reference, drawn.tokens, drawn.mask, drawn.response)
         kl = sampled_kl(drawn.logp.cpu(), logp_ref.cpu(), drawn.response.cpu())  # MPS knows no float64
-    answers = response_texts(tokenizer, sequences)
+    answers = response_texts(tokenizer, drawn)
+    proxy = None
+    if score is not None:
+        proxy = score(pack_texts(tokenizer, [request.text for request in requests], answers))
     return Judged(
         requests=list(requests),
         answers=answers,
         golds=[gold(request, text) for request, text in zip(requests, answers, strict=True)],
         lengths=[int(count) for count in drawn.response.sum(1)],
         kl=kl,
-        proxy=score(sequences) if score is not None else None,
+        proxy=proxy,
     )
 
 
@@ -150,11 +154,13 @@ def sample_pool(
     answers, proxies = [], []
     with progress_bar(total=len(prompts), description="answers") as bar:
         for start in range(0, len(prompts), batch):
-            encoded = [encode_prompt(tokenizer, prompt) for prompt in prompts[start : start + batch]]
+            part = prompts[start : start + batch]
+            encoded = [encode_prompt(tokenizer, prompt) for prompt in part]
             drawn = draw(policy, tokenizer, encoded, max_new_tokens=max_new_tokens, generator=generator)
-            answers += response_texts(tokenizer, drawn)
-            proxies.append(score(Sequences(drawn.tokens, drawn.mask, drawn.response)))
-            bar.update(len(encoded))
+            texts = response_texts(tokenizer, drawn)
+            proxies.append(score(pack_texts(tokenizer, part, texts)))
+            answers += texts
+            bar.update(len(part))
     golds = [gold(prompt, text).total for prompt, text in zip(prompts, answers, strict=True)]
     rows = [answers[start : start + n] for start in range(0, len(answers), n)]
     return Pool(

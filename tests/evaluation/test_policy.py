@@ -9,6 +9,7 @@ from rlhf_mini.data.tokenizer import train_tokenizer
 from rlhf_mini.evaluation.policy import judge_plain_text, judge_policy, sample_pool
 from rlhf_mini.models import copy_of, new_llama, response_logp
 from rlhf_mini.models.sampler import Samples
+from rlhf_mini.tensors import last_true_index
 from rlhf_mini.worlds.stories import Request, gold
 from rlhf_mini.worlds.stories.plots import DECLINES
 
@@ -183,3 +184,16 @@ def test_a_pool_keeps_each_prompts_answers_together(policy, tokenizer, tells):
     assert pool.proxies.tolist() == [
         [len(tokenizer.encode(text)) + 1 for text in row] for row in (answers[:3], answers[3:])
     ]
+
+
+def test_the_proxy_reads_an_ended_text_also_where_sampling_was_cut_off(policy, tokenizer):
+    last = []
+
+    def score(sequences):
+        places = last_true_index(sequences.response)[:, None]
+        last.extend(sequences.tokens.gather(1, places).squeeze(1).tolist())
+        return torch.zeros(len(sequences))
+
+    assert max(judged(policy, tokenizer, KIND, score=score).lengths) == 6  # cut off
+    sample_pool(policy, tokenizer, KIND, n=3, score=score, max_new_tokens=6, generator=seeded())
+    assert last == [tokenizer.eos_token_id] * 8

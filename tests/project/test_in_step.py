@@ -107,3 +107,11 @@ def test_make_targets_are_well_formed(root, target):
 
 def test_contributing_fits_one_screen(root):
     assert len((root / "CONTRIBUTING.md").read_text("utf-8").splitlines()) <= 40
+
+
+def test_every_package_and_the_records_are_installed(root):
+    listed = sync.tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]
+    found = {path.parent.relative_to(root) for path in (root / "rlhf_mini").rglob("__init__.py")}
+    assert listed["packages"] == sorted([*(".".join(path.parts) for path in found), "rlhf_mini.results"])
+    assert listed["package-dir"] == {"rlhf_mini.results": "book/results"}
+    assert [*(root / "book/results").glob("*.json")]
