@@ -56,7 +56,7 @@ class Profile:
     sft: SFTConfig
     reward_model: RewardModelConfig
     ppo: PPOConfig
-    ppo_without_kl: PPOConfig
+    ppo_without_kl: PPOConfig  # the same settings but for the KL weight
 
     # pretraining on a reader's own text instead of the stories: what changes
     text_model: dict[str, Any]
@@ -66,6 +66,17 @@ class Profile:
         """The same profile with the model and the training that suit a megabyte of real text."""
         return dataclasses.replace(self, **self.text_model, pretrain=self.text_pretrain)
 
+
+QUICK_PPO = PPOConfig(
+    iterations=40,
+    episodes=128,
+    minibatch=64,
+    epochs=1,
+    max_new_tokens=MAX_NEW_TOKENS,
+    gae_lambda=1.0,
+    kl_weight=0.05,
+    optimizer=OptimizerConfig(learning_rate=1e-3, warmup_steps=5),
+)
 
 QUICK = Profile(
     name="quick",
@@ -98,28 +109,21 @@ QUICK = Profile(
         batch=32,
         optimizer=OptimizerConfig(learning_rate=3e-3, warmup_steps=20, final_fraction=0.05),
     ),
-    ppo=PPOConfig(
-        iterations=40,
-        episodes=128,
-        minibatch=64,
-        epochs=1,
-        max_new_tokens=MAX_NEW_TOKENS,
-        gae_lambda=1.0,
-        kl_weight=0.05,
-        optimizer=OptimizerConfig(learning_rate=5e-4, warmup_steps=5),
-    ),
-    ppo_without_kl=PPOConfig(
-        iterations=45,
-        episodes=128,
-        minibatch=64,
-        epochs=1,
-        max_new_tokens=MAX_NEW_TOKENS,
-        gae_lambda=1.0,
-        kl_weight=0.0,
-        optimizer=OptimizerConfig(learning_rate=5e-4, warmup_steps=5),
-    ),
+    ppo=QUICK_PPO,
+    ppo_without_kl=dataclasses.replace(QUICK_PPO, kl_weight=0.0),
     text_model=TEXT_MODEL,
     text_pretrain=TEXT_PRETRAIN,
+)
+
+FULL_PPO = PPOConfig(
+    iterations=200,
+    episodes=512,
+    minibatch=256,
+    epochs=1,
+    max_new_tokens=MAX_NEW_TOKENS,
+    gae_lambda=1.0,
+    kl_weight=0.05,
+    optimizer=OptimizerConfig(learning_rate=2e-4, warmup_steps=8),
 )
 
 FULL = Profile(
@@ -153,26 +157,8 @@ FULL = Profile(
         batch=64,
         optimizer=OptimizerConfig(learning_rate=3e-4, warmup_steps=20, final_fraction=0.05),
     ),
-    ppo=PPOConfig(
-        iterations=100,
-        episodes=512,
-        minibatch=256,
-        epochs=1,
-        max_new_tokens=MAX_NEW_TOKENS,
-        gae_lambda=1.0,
-        kl_weight=0.05,
-        optimizer=OptimizerConfig(learning_rate=2e-4, warmup_steps=8),
-    ),
-    ppo_without_kl=PPOConfig(
-        iterations=200,
-        episodes=512,
-        minibatch=256,
-        epochs=1,
-        max_new_tokens=MAX_NEW_TOKENS,
-        gae_lambda=1.0,
-        kl_weight=0.0,
-        optimizer=OptimizerConfig(learning_rate=2e-4, warmup_steps=8),
-    ),
+    ppo=FULL_PPO,
+    ppo_without_kl=dataclasses.replace(FULL_PPO, kl_weight=0.0),
     text_model=TEXT_MODEL,
     text_pretrain=TEXT_PRETRAIN,
 )
