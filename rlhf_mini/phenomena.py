@@ -21,7 +21,7 @@ from rlhf_mini.evaluation.records import Record
 from rlhf_mini.methods.pretrain import document_loss
 from rlhf_mini.methods.reward_model import normalise, pair_accuracy, scores, train_reward_model
 from rlhf_mini.models import new_reward_model
-from rlhf_mini.pipeline import Pipeline, pack_pairs
+from rlhf_mini.pipeline import STAGES, Pipeline, pack_pairs
 from rlhf_mini.worlds import stories
 
 BEST_OF = (1, 2, 4, 8, 16, 32, 64)
@@ -29,10 +29,14 @@ BEST_OF = (1, 2, 4, 8, 16, 32, 64)
 
 @dataclass(frozen=True)
 class Phenomenon:
-    """One row: its name, what must be seen, how it is measured, and whether the numbers show it."""
+    """One row: its name, what must be seen, how it is measured, and whether the numbers show it.
+
+    `stages` are those that the row is about; its record counts the time that they took.
+    """
 
     name: str
     must_be_seen: str
+    stages: tuple[str, ...]
     measure: Callable[[Pipeline], dict[str, float]]
     holds: Callable[[dict[str, float]], bool]
 
@@ -191,6 +195,7 @@ PHENOMENA = (
     Phenomenon(
         "pretraining",
         "held-out perplexity within 20% of the grammar's own",
+        ("tokenizer", "base"),
         pretraining,
         lambda m: m["perplexity"] < 1.2 * m["perplexity_of_the_grammar"],
     ),
@@ -198,6 +203,7 @@ PHENOMENA = (
         "SFT",
         "requests followed at least three times as often as by the base model, "
         "and gold at least 0.5 below the best",
+        ("sft",),
         fine_tuning,
         lambda m: (
             m["followed_sft"] >= max(3 * m["followed_base"], 0.1) and m["gold_sft"] < m["best_gold"] - 0.5
@@ -207,6 +213,7 @@ PHENOMENA = (
         "reward model",
         "held-out accuracy above 65% and below the Bayes ceiling; "
         "higher with ten times the labels; higher with a larger model",
+        ("preferences", "reward_model"),
         reward_modelling,
         lambda m: (
             0.65 < m["accuracy"] < m["bayes_ceiling"]
@@ -217,6 +224,7 @@ PHENOMENA = (
     Phenomenon(
         "best-of-n",
         "gold rises from n = 1 to 4 to 16; measured KL never above log n − (n − 1)/n",
+        (),
         best_of_n,
         lambda m: (
             m["gold_1"] < m["gold_4"] < m["gold_16"]
@@ -226,12 +234,14 @@ PHENOMENA = (
     Phenomenon(
         "PPO with KL",
         "at least half of the gap between SFT's gold and the best is closed on held-out requests",
+        ("ppo",),
         ppo_with_kl,
         lambda m: m["gap_closed"] >= 0.5,
     ),
     Phenomenon(
         "PPO without KL",
         "the proxy keeps rising while gold turns and ends at least 0.5 below its peak",
+        ("ppo_without_kl",),
         ppo_without_kl,
         lambda m: (
             m["proxy_end"] > m["proxy_at_gold_peak"] > m["proxy_start"]
@@ -252,9 +262,16 @@ def describe_numbers(record: Record) -> str:
 
 
 def measure(phenomenon: Phenomenon, pipeline: Pipeline) -> Record:
-    """Run what a row needs and make its record; the verdict is the metric `holds`."""
+    """Run what a row needs and make its record; the verdict is the metric `holds`.
+
+    The record's seconds are those of the row's own stages, when they were built, and of measuring.
+    """
+    missing = [stage for stage in STAGES if not pipeline.is_built(stage)]
     started = time.perf_counter()
     numbers = phenomenon.measure(pipeline)
+    seconds = time.perf_counter() - started
+    seconds -= sum(pipeline.seconds(stage) for stage in missing if pipeline.is_built(stage))
+    seconds += sum(pipeline.seconds(stage) for stage in phenomenon.stages)
     return Record(
         chapter="00",
         experiment="phenomena",
@@ -263,7 +280,7 @@ def measure(phenomenon: Phenomenon, pipeline: Pipeline) -> Record:
         profile=pipeline.profile.name,
         device=describe(pipeline.device),
         threads=thread_count(),
-        seconds=time.perf_counter() - started,
+        seconds=seconds,
         version=__version__,
         metrics={
             **{name: float(value) for name, value in numbers.items()},

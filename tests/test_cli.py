@@ -135,9 +135,9 @@ def test_phenomena_prints_verdicts_and_writes_records(command, tmp_path):
 @pytest.mark.parametrize(("holds", "status"), [(True, 0), (False, 1)])
 def test_phenomena_fails_if_one_is_not_seen_on_one_seed(command, monkeypatch, tmp_path, holds, status):
     rows = [
-        phenomena_module.Phenomenon("first", "seen", lambda pipeline: {"x": 1.0}, lambda numbers: True),
+        phenomena_module.Phenomenon("first", "seen", (), lambda pipeline: {"x": 1.0}, lambda numbers: True),
         phenomena_module.Phenomenon(
-            "second", "seen", lambda p: {"x": float(p.seed)}, lambda numbers: holds or numbers["x"] != 3
+            "second", "seen", (), lambda p: {"x": float(p.seed)}, lambda numbers: holds or numbers["x"] != 3
         ),
     ]
     monkeypatch.setattr(phenomena_module, "PHENOMENA", rows)

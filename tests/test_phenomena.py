@@ -15,6 +15,7 @@ from rlhf_mini.phenomena import (
     scoreboard,
     smoothed,
 )
+from rlhf_mini.pipeline import Pipeline
 from rlhf_mini.worlds import stories
 
 ROWS = {row.name: row for row in PHENOMENA}
@@ -39,6 +40,13 @@ def test_every_row_is_measured_and_recorded(records, built):
 def test_measuring_again_gives_the_same_numbers(records, built):
     for name in ("SFT", "best-of-n"):
         assert measure(ROWS[name], built).metrics == records[name].metrics
+
+
+def test_a_record_counts_its_own_stages_once_and_no_other(miniature, tmp_path, built, monkeypatch):
+    monkeypatch.setattr(Pipeline, "seconds", lambda self, stage: 1000.0 * (stage == "sft"))
+    assert 1000 < measure(ROWS["SFT"], built).seconds < 2000  # read back: what it took is added
+    # built while measuring: the clock has run already, and the 1000 pretended seconds cancel
+    assert 0 < measure(ROWS["SFT"], Pipeline(miniature, cache=tmp_path)).seconds < 1000
 
 
 def test_held_out_requests_ask_for_pairs_that_training_never_sees(built, miniature):
