@@ -85,20 +85,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _hide_foreign_bars() -> None:
-    """`transformers` and `datasets` show a bar for every file they touch; ours, for what takes long, stay."""
-    import datasets
-    from transformers.utils import logging
-
-    datasets.disable_progress_bars()
-    logging.disable_progress_bar()
-
-
 def _run(options: argparse.Namespace) -> int:
     from rlhf_mini.pipeline import STAGES, Pipeline
+    from rlhf_mini.progress import hide_foreign_bars
     from rlhf_mini.text_report import report_on_text
 
-    _hide_foreign_bars()
+    hide_foreign_bars()
     pipeline = Pipeline(
         options.profile,
         seed=options.seed,
@@ -135,8 +127,9 @@ def _phenomena_of(options: argparse.Namespace, seed: int) -> int:
     from rlhf_mini.evaluation.records import write_records
     from rlhf_mini.phenomena import PHENOMENA, describe_numbers, measure, scoreboard
     from rlhf_mini.pipeline import Pipeline
+    from rlhf_mini.progress import hide_foreign_bars
 
-    _hide_foreign_bars()
+    hide_foreign_bars()
     pipeline = Pipeline(options.profile, seed=seed, cache=options.cache)
     failed = 0
     for row in PHENOMENA:

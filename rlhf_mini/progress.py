@@ -10,6 +10,15 @@ def hide_bars() -> None:
     _state["hidden"] = True
 
 
+def hide_foreign_bars() -> None:
+    """Hide the bars that `transformers` and `datasets` show for every file they touch; ours stay."""
+    import datasets
+    from transformers.utils import logging
+
+    datasets.disable_progress_bars()
+    logging.disable_progress_bar()
+
+
 def progress_bar(*, total: int, description: str) -> tqdm:
     """A bar of `total` steps that appears after two seconds and vanishes when it is done.
 
@@ -17,5 +26,5 @@ def progress_bar(*, total: int, description: str) -> tqdm:
     reads them only after the cell, as nbval does, loses what does not fit its queue of a thousand. The
     environment variable TQDM_DISABLE=1 switches all bars off.
     """
-    hidden = _state["hidden"] or None  # None leaves it to the environment variable
-    return tqdm(total=total, desc=description, delay=2, mininterval=0.5, leave=False, disable=hidden)
+    hidden = {"disable": True} if _state["hidden"] else {}  # else the environment variable decides
+    return tqdm(total=total, desc=description, delay=2, mininterval=0.5, leave=False, **hidden)

@@ -77,6 +77,7 @@ def test_bfloat16_only_where_the_card_has_it(
     ("name", "default", "set_by_user"),
     [
         ("OMP_WAIT_POLICY", "PASSIVE", "ACTIVE"),
+        ("GOMP_SPINCOUNT", "1000", "99"),
         ("LRU_CACHE_CAPACITY", "16", "99"),
         ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16", "99"),
     ],
@@ -92,6 +93,16 @@ def test_importing_is_light_and_sets_what_the_user_has_not(name: str, default: s
             [sys.executable, "-c", program], env=environment, check=True, capture_output=True, text=True
         )
         assert said.stdout.strip() == expected
+
+
+def test_a_user_who_wants_openmp_to_spin_gets_it() -> None:
+    program = "import os, rlhf_mini; print(os.environ.get('GOMP_SPINCOUNT'))"
+    bare = {key: value for key, value in os.environ.items() if key != "GOMP_SPINCOUNT"}
+    environment = {**bare, "OMP_WAIT_POLICY": "ACTIVE", "PYTHONPATH": str(ROOT)}
+    said = subprocess.run(
+        [sys.executable, "-c", program], env=environment, check=True, capture_output=True, text=True
+    )
+    assert said.stdout.strip() == "None"
 
 
 def test_the_version_is_pyprojects() -> None:

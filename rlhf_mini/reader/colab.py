@@ -8,7 +8,6 @@ RLHF_MINI_INSTALL_URL overrides it, for checks without a network.
 from importlib.metadata import PackageNotFoundError, metadata
 
 import torch
-from transformers.utils import logging
 
 from rlhf_mini import __version__
 from rlhf_mini.devices import describe, pick_device, thread_count
@@ -66,11 +65,11 @@ def first_cell(repository: str | None = None) -> str:
 
 
 def setup() -> None:
-    """Prints on one line what this notebook runs on, and silences the bars that models print while they load.
+    """Prints on one line what this notebook runs on, and hides the bars of libraries that are not ours.
 
     Tag its cell `nbval-ignore-output`.
     """
-    logging.disable_progress_bar()
+    hide_foreign_bars()
     print(
         f"rlhf-mini {__version__} · torch {torch.__version__} · {describe(pick_device())} · "
         f"{thread_count()} thread{'' if thread_count() == 1 else 's'}"
