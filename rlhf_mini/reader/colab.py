@@ -11,6 +11,7 @@ import torch
 
 from rlhf_mini import __version__
 from rlhf_mini.devices import describe, pick_device, thread_count
+from rlhf_mini.progress import hide_foreign_bars
 
 INSTALL_VARIABLE = "RLHF_MINI_INSTALL_URL"
 
