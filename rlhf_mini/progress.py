@@ -1,5 +1,7 @@
 """The one progress bar, for whatever may take longer than two seconds."""
 
+import os
+
 from tqdm.auto import tqdm
 
 _state = {"hidden": False}
@@ -24,7 +26,7 @@ def progress_bar(*, total: int, description: str) -> tqdm:
 
     It is redrawn at most twice a second: every redraw in a notebook is several messages, and a program that
     reads them only after the cell, as nbval does, loses what does not fit its queue of a thousand. The
-    environment variable TQDM_DISABLE=1 switches all bars off.
+    environment variable TQDM_DISABLE=1 switches all bars off, which tqdm itself does not heed in notebooks.
     """
-    hidden = {"disable": True} if _state["hidden"] else {}  # else the environment variable decides
-    return tqdm(total=total, desc=description, delay=2, mininterval=0.5, leave=False, **hidden)
+    hidden = _state["hidden"] or os.environ.get("TQDM_DISABLE", "0") not in ("", "0")
+    return tqdm(total=total, desc=description, delay=2, mininterval=0.5, leave=False, disable=hidden)
