@@ -64,6 +64,7 @@ def drop_machine_noise(notebook: nbformat.NotebookNode) -> None:
 def execute(path: Path, profile: str, timeout: int) -> float:
     """Run one notebook in its own folder and write it back whole. Returns the seconds it took."""
     notebook = nbformat.read(path, as_version=4)
+    notebook.metadata.pop("widgets", None)  # those of the run before; nbclient would add to them
     client = NotebookClient(
         notebook,
         timeout=timeout,
