@@ -246,6 +246,9 @@ def proxy_and_gold(
 ) -> Picture:
     """The plot of over-optimisation: proxy and gold against the distance from the reference, on one scale.
 
+    The distance is drawn on a square-root scale, on which a policy's first steps are as wide as its later
+    ones (Gao, Schulman and Hilton 2022 plot against the root itself).
+
     Args:
         kl, proxy, gold: (N,) or (S, N), the KL[π‖π_ref] in nats per sequence and the two mean scores at the
             same moments. A dot marks the highest mean gold.
@@ -266,18 +269,40 @@ def proxy_and_gold(
         ends.append(("best gold", "gold", float(best_gold)))
     mean_kl, mean_gold = curves[1].xs.mean(axis=0), curves[1].ys.mean(axis=0)
     top = int(mean_gold.argmax())
+    early = bool(mean_kl[top] < 0.25 * mean_kl.max())  # its label goes to the right, clear of the axis
     axes.plot(mean_kl[top], mean_gold[top], "o", color=role_colour("gold"), markersize=8)
     below = bool(curves[0].ys.mean(axis=0)[top] >= mean_gold[top])
     axes.annotate(
         f"gold is highest\nat {mean_kl[top]:.1f} nats",
         (mean_kl[top], mean_gold[top]),
-        xytext=(0, -12 if below else 12),
+        xytext=(8 if early else 0, -12 if below else 12),
         textcoords="offset points",
         color=INK,
         fontsize=9.5,
-        ha="center",
+        ha="left" if early else "center",
         va="top" if below else "bottom",
     )
-    finish(axes, xlabel="distance from the reference, KL (nats per sequence)", ylabel="mean score")
+    axes.set_xscale("function", functions=(_signed_root, _signed_square))
+    axes.set_xlim(left=0)
+    axes.set_xticks(_root_ticks(float(mean_kl.max())))
+    finish(axes, xlabel="distance from the reference, KL (nats, square-root scale)", ylabel="mean score")
     _label_ends(axes, ends)
     return picture(figure, alt=alt, caption=caption)
+
+
+def _signed_root(values: np.ndarray) -> np.ndarray:
+    return np.sign(values) * np.sqrt(np.abs(values))
+
+
+def _signed_square(values: np.ndarray) -> np.ndarray:
+    return np.sign(values) * np.square(values)
+
+
+def _root_ticks(largest: float) -> list[float]:
+    """0 and about four round numbers up to the largest, evenly spread on a square-root scale."""
+    ticks = [0.0]
+    for part in (0.25, 0.5, 0.75, 1.0):
+        wanted = part**2 * largest
+        digit = 10.0 ** np.floor(np.log10(max(wanted, 1e-9)))
+        ticks.append(float(np.round(wanted / digit) * digit))
+    return sorted({tick for tick in ticks if tick <= largest})

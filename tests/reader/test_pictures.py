@@ -1,5 +1,6 @@
 """Figures as outputs: same bytes, well-formed, labelled, theme-aware; drawn is what was given."""
 
+import itertools
 import os
 import re
 import subprocess
@@ -26,7 +27,7 @@ from rlhf_mini.reader import (
     show,
     training_curves,
 )
-from rlhf_mini.reader.plots import _spread
+from rlhf_mini.reader.plots import _root_ticks, _spread
 from rlhf_mini.reader.style import INK, MIDDLE
 
 ALT = "A line that rises and then falls."
@@ -226,3 +227,12 @@ def test_frames_show_the_first_and_keep_ids_apart():
         frames([one], ["only"], label="x")
     with pytest.raises(ValueError, match="2 and 1"):
         frames([one, one], ["only"], label="x")
+
+
+def test_ticks_of_a_square_root_scale_are_round_and_spread_evenly():
+    assert _root_ticks(300.0) == [0, 20, 80, 200, 300]
+    for largest in (0.3, 5.0, 47.0, 12_345.0):
+        ticks = _root_ticks(largest)
+        gaps = [b**0.5 - a**0.5 for a, b in itertools.pairwise(ticks)]
+        assert ticks[-1] <= largest
+        assert max(gaps) < 2.5 * min(gaps)
