@@ -69,7 +69,9 @@ def _megabytes(field: str) -> float:
 
 
 def record(experiment: str, method: str, seconds: float, **metrics: float | str) -> Record:
-    """One row of `book/results/bench.json`."""
+    """One row of `book/results/bench.json`; `seconds` is 0 where something else than time was measured."""
+    if seconds:
+        metrics = {"milliseconds": 1e3 * seconds, **metrics}
     return {
         "chapter": "bench",
         "experiment": experiment,

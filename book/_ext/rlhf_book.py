@@ -132,8 +132,10 @@ class Records(SphinxDirective):
             table = records_table(group, metrics=metrics, decimals=self.options.get("decimals", 2))
             machine = ", ".join(sorted({f"{record.device}, {record.threads} threads" for record in group}))
             minutes = sum(record.seconds for record in group) / 60
+            heading = experiment if chapter == "bench" else f"Chapter {chapter}, {experiment}"
+            took = "" if chapter == "bench" else f"{minutes:.1f} minutes; "
             lines += [
-                f"**Chapter {chapter}, {experiment}** ({machine}; {minutes:.1f} minutes; `{path.name}`)",
+                f"**{heading}** ({machine}; {took}`{path.name}`)",
                 "",
             ]
             lines += [*table.to_markdown().splitlines(), ""]
