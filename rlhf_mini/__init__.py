@@ -6,8 +6,8 @@ from importlib.metadata import PackageNotFoundError, version
 # What torch reads once, when it is loaded. Whatever the user has set is kept.
 #
 # OpenMP's default is to spin while it waits, which makes a shared machine many times slower. Not to spin at
-# all costs models as small as ours a third of their speed on an idle machine. GNU's OpenMP, which PyTorch
-# uses on Linux, can spin for a moment, some microseconds.
+# all costs models as small as ours up to a third of their speed on an idle machine. GNU's OpenMP, which
+# PyTorch uses on Linux, can spin for a moment, some microseconds.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 if os.environ["OMP_WAIT_POLICY"].upper() == "PASSIVE":
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")

@@ -1,7 +1,8 @@
 """Independent work side by side, each piece in a process of its own with its share of the cores.
 
-Models as small as ours hardly gain from a second thread, and so two trainings at once take little longer than
-one. On an accelerator, where one training already uses the whole device, the pieces run one after the other.
+Models as small as ours gain little from a second thread, and so two trainings are done sooner side by side, a
+thread each, than one after the other on both. On an accelerator, where one training already uses the whole
+device, the pieces run one after the other.
 """
 
 import multiprocessing

@@ -20,8 +20,8 @@ from rlhf_mini.methods.sft import SFTConfig
 ENVIRONMENT_VARIABLE = "RLHF_MINI_PROFILE"
 MAX_NEW_TOKENS = 110
 
-# For about a megabyte of a reader's own text, on any machine: ten passes over it, after which a model of this
-# size begins to learn it by heart. A larger model only gets there sooner.
+# For about a megabyte of a reader's own text, on any machine: ten passes over it, by whose end a model of
+# this size begins to learn it by heart.
 TEXT_MODEL = {"width": 128, "layers": 4, "heads": 4, "vocab_size": 1024}
 TEXT_PRETRAIN = PretrainConfig(
     steps=1000,
