@@ -1,4 +1,4 @@
-"""The command line: `rlhf-mini run | phenomena | doctor | bench`."""
+"""The command line: `rlhf-mini run | claims | doctor | bench`."""
 
 import argparse
 import os
@@ -53,20 +53,19 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--base-model", metavar="NAME_OR_DIR", help="start from this causal language model")
     run.set_defaults(command=_run)
 
-    phenomena = commands.add_parser(
-        "phenomena", help="measure what the book teaches; print verdicts, write records"
+    claims = commands.add_parser(
+        "claims", help="measure what a chapter claims; print verdicts, write records"
     )
-    phenomena.add_argument("--seeds", type=int, nargs="+", default=[0])
-    phenomena.add_argument("--only", nargs="+", metavar="ROW", help="only these rows")
-    phenomena.add_argument(
-        "--records", default="phenomena", help="records file (default: book/results/phenomena.json)"
-    )
-    phenomena.add_argument(
+    claims.add_argument("chapter", help="its number, such as 00")
+    claims.add_argument("--seeds", type=int, nargs="+", default=[0])
+    claims.add_argument("--only", nargs="+", metavar="NAME", help="only these claims")
+    claims.add_argument("--records", help="records file (default: book/results/chapter_NN.json)")
+    claims.add_argument(
         "--jobs", type=int, help="seeds measured at once (default: one for each core; on a GPU one)"
     )
-    phenomena.set_defaults(command=_phenomena)
+    claims.set_defaults(command=_claims)
 
-    for command in (run, phenomena):
+    for command in (run, claims):
         command.add_argument(
             "--profile", help="quick (two CPU cores) or full (one GPU); default: by the machine"
         )
@@ -110,40 +109,42 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _phenomena(options: argparse.Namespace) -> int:
+def _claims(options: argparse.Namespace) -> int:
+    from rlhf_mini.chapters import part
     from rlhf_mini.parallel import side_by_side
-    from rlhf_mini.phenomena import PHENOMENA
 
-    names = [row.name for row in PHENOMENA]
+    names = [claim.name for claim in part(options.chapter, "claims").CLAIMS]
     if unknown := set(options.only or ()) - set(names):
-        raise ValueError(f"unknown rows {sorted(unknown)}: choose from {names}")
-    work = partial(_phenomena_of, options)
+        raise ValueError(f"unknown claims {sorted(unknown)}: choose from {names}")
+    work = partial(_claims_of, options)
     failed = list(side_by_side(work, options.seeds, description="seeds", jobs=options.jobs))
     return 1 if any(failed) else 0
 
 
-def _phenomena_of(options: argparse.Namespace, seed: int) -> int:
-    """Measure, print and record the rows of one seed; returns how many of them were not seen."""
+def _claims_of(options: argparse.Namespace, seed: int) -> int:
+    """Measure, print and record the claims of one seed; returns how many of them did not hold."""
+    from rlhf_mini.chapters import part
+    from rlhf_mini.chapters.claims import describe_numbers, measure
     from rlhf_mini.evaluation.records import write_records
-    from rlhf_mini.phenomena import PHENOMENA, describe_numbers, measure, scoreboard
     from rlhf_mini.pipeline import Pipeline
     from rlhf_mini.progress import hide_foreign_bars
 
     hide_foreign_bars()
     pipeline = Pipeline(options.profile, seed=seed, cache=options.cache)
-    failed = 0
-    for row in PHENOMENA:
-        if options.only and row.name not in options.only:
+    room, failed = part(options.chapter, "claims"), 0
+    records = options.records or f"chapter_{options.chapter}"
+    for claim in room.CLAIMS:
+        if options.only and claim.name not in options.only:
             continue
-        record = measure(row, pipeline)
-        write_records(options.records, [record])
+        record = measure(claim, pipeline, chapter=options.chapter)
+        write_records(records, [record])
         holds = bool(record.metrics["holds"])
         failed += not holds
-        heading = f"seed {seed}  {row.name:15} {'seen' if holds else 'NOT SEEN':9} {record.seconds:6.1f} s"
-        lines = [heading, f"        {row.must_be_seen}", f"        {describe_numbers(record)}", ""]
+        heading = f"seed {seed}  {claim.name:24} {'seen' if holds else 'NOT SEEN':9} {record.seconds:6.1f} s"
+        lines = [heading, f"        {claim.sentence}", f"        {describe_numbers(record)}", ""]
         print("\n".join(lines), end="", flush=True)  # in one piece: another seed may be printing, too
     if not options.only:
-        write_records(options.records, scoreboard(pipeline))
+        write_records(records, room.extra_records(pipeline))
     return failed
 
 

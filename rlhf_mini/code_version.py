@@ -1,22 +1,86 @@
-"""A hash of the code that results depend on, so that a cached result never outlives the code that made it."""
+"""A hash of the code that a result depends on, so that no cached result outlives the code that made it."""
 
 import ast
 import hashlib
 from functools import lru_cache
 from pathlib import Path
 
-# what can change how a result is presented or measured, but not the result of a stage
+ROOT = Path(__file__).parent
+
+# What can change how a result is presented or how fast it comes, but not the result: never followed.
 IGNORED = (
-    "__init__.py",
-    "reader",
-    "evaluation",
-    "cli.py",
-    "parallel.py",
-    "phenomena.py",
-    "profiles.py",
-    "progress.py",
-    "text_report.py",
+    "rlhf_mini",
+    "rlhf_mini.cli",
+    "rlhf_mini.code_version",
+    "rlhf_mini.parallel",
+    "rlhf_mini.profiles",
+    "rlhf_mini.progress",
+    "rlhf_mini.reader",
 )
+
+
+@lru_cache(maxsize=64)
+def code_version(*modules: str) -> str:
+    """Twelve hexadecimal digits that change with the code of these modules and of all that they import.
+
+    Only the library's own modules count, and of these not the ones that merely present (`IGNORED`); comments
+    and docstrings do not count. Profiles are left out, because a result's own numbers are a part of its key.
+
+    Raises:
+        ValueError: on a module that the library does not have.
+    """
+    digest = hashlib.sha256()
+    for module, path in sorted(imported_modules(*modules).items()):
+        digest.update(module.encode())
+        digest.update(_without_docstrings(path.read_text(encoding="utf-8")).encode())
+    return digest.hexdigest()[:12]
+
+
+def imported_modules(*modules: str) -> dict[str, Path]:
+    """These modules and every module of the library that they import, however far down: name → file.
+
+    >>> sorted(imported_modules("rlhf_mini.estimators.returns"))[:2]
+    ['rlhf_mini.estimators', 'rlhf_mini.estimators.advantages']
+    """
+    found: dict[str, Path] = {}
+    waiting = list(modules)
+    for module in modules:
+        if _file_of(module) is None:
+            raise ValueError(f"the library has no module {module!r}")
+    while waiting:
+        module = waiting.pop()
+        path = _file_of(module)
+        if path is None or module in found or _is_ignored(module):
+            continue
+        found[module] = path
+        waiting += names_imported(path.read_text(encoding="utf-8"))
+        parent = module.rpartition(".")[0]
+        waiting += [parent] if parent else []
+    return found
+
+
+def names_imported(source: str) -> list[str]:
+    """Every dotted name of the library that some Python source imports; the last part may be no module."""
+    names = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return [name for name in names if name.split(".")[0] == "rlhf_mini"]
+
+
+def _is_ignored(module: str) -> bool:
+    return module in IGNORED or any(module.startswith(f"{name}.") for name in IGNORED[1:])
+
+
+def _file_of(module: str) -> Path | None:
+    parts = module.split(".")
+    if parts[0] != "rlhf_mini":
+        return None
+    place = ROOT.joinpath(*parts[1:])
+    candidates = (place / "__init__.py", place.with_suffix(".py")) if parts[1:] else (place / "__init__.py",)
+    return next((path for path in candidates if path.is_file()), None)
 
 
 def _without_docstrings(source: str) -> str:
@@ -27,18 +91,3 @@ def _without_docstrings(source: str) -> str:
             if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
                 node.body = node.body[1:]
     return ast.dump(tree)
-
-
-@lru_cache(maxsize=1)
-def code_version() -> str:
-    """Twelve hexadecimal digits that change with the library's code, not with its comments and docstrings.
-
-    Profiles are left out: a stage's own numbers are a part of its key.
-    """
-    root = Path(__file__).parent
-    digest = hashlib.sha256()
-    for path in sorted(root.rglob("*.py")):
-        if path.relative_to(root).parts[0] not in IGNORED:
-            digest.update(path.relative_to(root).as_posix().encode())
-            digest.update(_without_docstrings(path.read_text(encoding="utf-8")).encode())
-    return digest.hexdigest()[:12]

@@ -12,8 +12,10 @@ import hashlib
 import json
 import os
 import random
+import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +108,7 @@ class Pipeline:
         numbers = {**asdict(self.profile), "max_new_tokens": self.profile.max_new_tokens}
         return {
             "seed": self.seed,
-            "code": code_version(),
+            "code": code_version(__name__),
             "device": describe(self.device),
             **self._source(),
             "numbers": {name: numbers[name] for name in STAGES[stage].reads},
@@ -150,6 +152,38 @@ class Pipeline:
         missing = [stage for stage in stages if not self.is_built(stage)]
         for _ in side_by_side(self.get, missing, description=" and ".join(missing)):
             pass
+
+    def kept(self, build: "Callable[..., None]", **settings: Any) -> Path:
+        """The folder that `build(pipeline, folder, **settings)` fills: an experiment's own stage.
+
+        Built once, and again when its code, the pipeline's code, its settings (JSON values), the profile, the
+        seed or the device change. `build` must stand in the library, not in a notebook.
+        """
+        key = {
+            "seed": self.seed,
+            "code": code_version(__name__, build.__module__),
+            "device": describe(self.device),
+            **self._source(),
+            "profile": asdict(self.profile),
+            "function": f"{build.__module__}.{build.__qualname__}",
+            "settings": settings,
+        }
+        name = re.sub("[^a-z0-9]+", "-", build.__name__.lower()).strip("-")
+        return self.store.get(name, key, lambda folder: build(self, folder, **settings))
+
+    def measured(self, experiment: "Callable[..., Any]", **settings: Any) -> Any:
+        """What `experiment(pipeline, **settings)` returns, in JSON values; measured once and kept, as `kept`.
+
+        Tuples come back as lists, and the keys of mappings as texts.
+        """
+
+        # the writer takes the experiment's name and place, because the entry's address is made of them
+        @wraps(experiment)
+        def write(pipeline: "Pipeline", folder: Path, **settings: Any) -> None:
+            result = json.dumps(experiment(pipeline, **settings), allow_nan=False)
+            (folder / "result.json").write_text(result)
+
+        return json.loads((self.kept(write, **settings) / "result.json").read_text())
 
     def seconds(self, stage: str) -> float:
         """How long the stage took when it was built."""

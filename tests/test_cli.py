@@ -7,11 +7,11 @@ import sys
 
 import pytest
 
-import rlhf_mini.phenomena as phenomena_module
+import rlhf_mini.chapters.whole_story.claims as room
 from rlhf_mini import __version__
+from rlhf_mini.chapters.claims import Claim, describe_numbers
 from rlhf_mini.cli import PACKAGES, main
 from rlhf_mini.evaluation.records import read_records
-from rlhf_mini.phenomena import PHENOMENA
 from rlhf_mini.pipeline import Pipeline
 from rlhf_mini.profiles import PROFILES
 
@@ -112,12 +112,12 @@ def test_an_interruption_says_how_to_go_on(command, monkeypatch):
     assert err == "rlhf-mini: interrupted; finished stages are kept, run the same command to go on\n"
 
 
-# -------------------------------------------------------------------------------------------------- phenomena
+# -------------------------------------------------------------------------------------------------- claims
 
 
-def test_phenomena_prints_verdicts_and_writes_records(command, tmp_path):
-    records = tmp_path / "phenomena.json"
-    status, out, _ = command("phenomena", "--only", "SFT", "best-of-n", "--jobs", 1, "--records", records)
+def test_claims_prints_verdicts_and_writes_records(command, tmp_path):
+    records = tmp_path / "claims.json"
+    status, out, _ = command("claims", "00", "--only", "SFT", "best-of-n", "--jobs", 1, "--records", records)
     written = read_records(records)
     assert [record.method for record in written] == ["SFT", "best-of-n"]
     verdicts = [bool(record.metrics["holds"]) for record in written]
@@ -125,41 +125,39 @@ def test_phenomena_prints_verdicts_and_writes_records(command, tmp_path):
     headings = [line for line in out.splitlines() if line.startswith("seed 0  ")]
     assert ["NOT SEEN" not in line for line in headings] == verdicts
     for record in written:
-        row = next(row for row in PHENOMENA if row.name == record.method)
-        assert row.must_be_seen in out
-        assert phenomena_module.describe_numbers(record) in out
-        assert (record.chapter, record.experiment, record.profile) == ("00", "phenomena", "miniature")
+        row = next(row for row in room.CLAIMS if row.name == record.method)
+        assert row.sentence in out
+        assert describe_numbers(record) in out
+        assert (record.chapter, record.experiment, record.profile) == ("00", "claims", "miniature")
         assert (record.seed, record.version) == (0, __version__)
 
 
 @pytest.mark.parametrize(("holds", "status"), [(True, 0), (False, 1)])
-def test_phenomena_fails_if_one_is_not_seen_on_one_seed(command, monkeypatch, tmp_path, holds, status):
+def test_claims_fails_if_one_is_not_seen_on_one_seed(command, monkeypatch, tmp_path, holds, status):
     rows = [
-        phenomena_module.Phenomenon("first", "seen", (), lambda pipeline: {"x": 1.0}, lambda numbers: True),
-        phenomena_module.Phenomenon(
-            "second", "seen", (), lambda p: {"x": float(p.seed)}, lambda numbers: holds or numbers["x"] != 3
-        ),
+        Claim("first", "seen", lambda pipeline: {"x": 1.0}, lambda numbers: True),
+        Claim("second", "seen", lambda p: {"x": float(p.seed)}, lambda numbers: holds or numbers["x"] != 3),
     ]
-    monkeypatch.setattr(phenomena_module, "PHENOMENA", rows)
+    monkeypatch.setattr(room, "CLAIMS", rows)
     records = tmp_path / "records.json"
     only = ("--only", "first", "second")
-    ended, out, _ = command("phenomena", "--seeds", 2, 3, 4, *only, "--jobs", 1, "--records", records)
+    ended, out, _ = command("claims", "00", "--seeds", 2, 3, 4, *only, "--jobs", 1, "--records", records)
     assert ended == status
     assert out.count("NOT SEEN") == status
     stored = [(row["seed"], row["method"]) for row in json.loads(records.read_text())]
     assert stored == [(seed, name) for seed in (2, 3, 4) for name in ("first", "second")]
 
 
-def test_phenomena_of_all_rows_writes_the_scoreboard_too(command, monkeypatch, tmp_path):
-    monkeypatch.setattr(phenomena_module, "PHENOMENA", [])
-    assert command("phenomena", "--records", tmp_path / "records.json")[0] == 0
+def test_claims_of_all_rows_writes_the_scoreboard_too(command, monkeypatch, tmp_path):
+    monkeypatch.setattr(room, "CLAIMS", [])
+    assert command("claims", "00", "--records", tmp_path / "records.json")[0] == 0
     written = read_records(tmp_path / "records.json", experiment="scoreboard")
     assert {record.method for record in written} >= {"base model", "SFT", "PPO", "PPO without KL"}
 
 
 def test_an_unknown_row_is_refused_with_the_known_ones(command):
-    err = one_line(*command("phenomena", "--only", "PPO"))
-    assert "unknown rows ['PPO']: choose from ['pretraining', 'SFT', 'reward model'" in err
+    err = one_line(*command("claims", "00", "--only", "PPO"))
+    assert "unknown claims ['PPO']: choose from ['pretraining', 'SFT', 'reward model'" in err
 
 
 # ----------------------------------------------------------------------------------------------------- others
@@ -203,9 +201,7 @@ def test_bench_outside_a_clone_says_where_to_run_it(command, monkeypatch):
     assert "run `make bench` in a clone" in one_line(*command("bench"))
 
 
-@pytest.mark.parametrize(
-    "arguments", [["--help"], ["run", "--help"], ["phenomena", "--help"], ["bench", "-h"]]
-)
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["claims", "--help"], ["bench", "-h"]])
 def test_help_is_there(command, arguments):
     status, out, _ = command(*arguments)
     assert status == 0

@@ -13,6 +13,7 @@ import pytest
 import torch
 from transformers import AutoTokenizer, GPTNeoXConfig, GPTNeoXForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
+import rlhf_mini.code_version as versions
 import rlhf_mini.pipeline as module
 from rlhf_mini.code_version import code_version
 from rlhf_mini.pipeline import CACHE_VARIABLE, STAGES, Pipeline, cache_folder, pack_pairs
@@ -89,8 +90,8 @@ def test_every_key_changes_with_the_seed(miniature, tmp_path):
 def test_every_key_changes_with_the_code(miniature, tmp_path, monkeypatch):
     pipeline = Pipeline(miniature, cache=tmp_path)
     before = {stage: pipeline.key(stage) for stage in STAGES}
-    assert before["base"]["code"] == code_version()
-    monkeypatch.setattr(module, "code_version", lambda: "of another day")
+    assert before["base"]["code"] == code_version("rlhf_mini.pipeline")
+    monkeypatch.setattr(module, "code_version", lambda *modules: "of another day")
     assert all(pipeline.key(stage) != before[stage] for stage in STAGES)
 
 
@@ -124,25 +125,99 @@ def test_keys_are_json(built):
         assert json.loads(json.dumps(key, allow_nan=False)).keys() == key.keys()
 
 
-def test_the_code_version_ignores_comments_and_docstrings_but_no_code(tmp_path, monkeypatch):
-    (tmp_path / "reader").mkdir()
-    monkeypatch.setattr("rlhf_mini.code_version.__file__", str(tmp_path / "code_version.py"))
+def test_every_field_that_a_kept_result_depends_on_changes_its_place(miniature, tmp_path, monkeypatch):
+    calls = []
 
-    def version(source, *, file="loop.py"):
+    def experiment(pipeline, *, size):
+        """An experiment that counts how often it ran."""
+        calls.append((pipeline.seed, size))
+        return {"size": size, "pair": (1.5, None)}
+
+    experiment.__module__ = "rlhf_mini.chapters.claims"  # it must stand in the library
+    pipeline = Pipeline(miniature, cache=tmp_path)
+    assert pipeline.measured(experiment, size=3) == {"size": 3, "pair": [1.5, None]}
+    assert pipeline.measured(experiment, size=3) == {"size": 3, "pair": [1.5, None]}
+    pipeline.measured(experiment, size=4)
+    Pipeline(miniature, seed=1, cache=tmp_path).measured(experiment, size=4)
+    Pipeline(dataclasses.replace(miniature, pairs=miniature.pairs + 1), cache=tmp_path).measured(
+        experiment, size=4
+    )
+    monkeypatch.setattr(module, "code_version", lambda *modules: "of another day")
+    pipeline.measured(experiment, size=4)
+    assert calls == [(0, 3), (0, 4), (1, 4), (0, 4), (0, 4)]
+
+
+def test_a_result_that_is_not_json_is_refused_and_leaves_nothing(miniature, tmp_path):
+    def not_a_number(pipeline):
+        return {"loss": float("nan")}
+
+    not_a_number.__module__ = "rlhf_mini.chapters.claims"
+    pipeline = Pipeline(miniature, cache=tmp_path)
+    with pytest.raises(ValueError, match="JSON"):
+        pipeline.measured(not_a_number)
+    assert not [path for path in tmp_path.glob("not-a-number-*") if path.is_dir()]
+
+
+def test_an_experiment_outside_the_library_is_refused(miniature, tmp_path):
+    """Its code could not be followed, and an old result would pass for a new one."""
+
+    def mine(pipeline):
+        return 1
+
+    mine.__module__ = "__main__"
+    with pytest.raises(ValueError, match="__main__"):
+        Pipeline(miniature, cache=tmp_path).measured(mine)
+
+
+@pytest.fixture
+def small_library(tmp_path, monkeypatch):
+    """A library of a few modules in place of ours, and a way to write in it and ask for a version."""
+    (tmp_path / "reader").mkdir()
+    (tmp_path / "models").mkdir()
+    monkeypatch.setattr(versions, "ROOT", tmp_path)
+
+    for file in ("__init__.py", "loop.py", "reader/__init__.py"):
+        (tmp_path / file).write_text("")
+    (tmp_path / "models/__init__.py").write_text("from rlhf_mini.models.deep import x")
+
+    def write(file, source):
         (tmp_path / file).write_text(source)
         code_version.cache_clear()
-        return code_version()
+        return code_version("rlhf_mini.loop")
 
-    try:
-        plain = version('"""About."""\n\ndef f(x):\n    """Doc."""\n    return x + 1\n')
-        assert version('"""Else."""\n\n\ndef f(x):  # so\n    """Other."""\n    return x + 1\n') == plain
-        assert version('"""About."""\n\ndef f(x):\n    """Doc."""\n    return x + 2\n') != plain
-        assert version('"""About."""\n\ndef f(x):\n    """Doc."""\n    return x + 1\n') == plain
-        assert version("y = 1\n", file="reader/plots.py") == plain
-        assert version("y = 1\n", file="other.py") != plain
-    finally:
-        monkeypatch.undo()
-        code_version.cache_clear()
+    yield write
+    monkeypatch.undo()
+    code_version.cache_clear()
+
+
+def test_the_code_version_ignores_comments_and_docstrings_but_no_code(small_library):
+    plain = small_library("loop.py", '"""About."""\n\ndef f(x):\n    """Doc."""\n    return x + 1\n')
+    other = '"""Else."""\n\n\ndef f(x):  # so\n    """Other."""\n    return x + 1\n'
+    assert small_library("loop.py", other) == plain
+    assert small_library("loop.py", other.replace("+ 1", "+ 2")) != plain
+    assert small_library("loop.py", other) == plain
+
+
+def test_the_code_version_follows_imports_and_nothing_else(small_library):
+    source = "from rlhf_mini import models\nfrom rlhf_mini.reader import plots\nimport torch\n"
+    small_library("models/deep.py", "x = 1")
+    plain = small_library("loop.py", source)
+    assert small_library("apart.py", "y = 1\n") == plain
+    assert small_library("reader/plots.py", "y = 1\n") == plain
+    assert small_library("models/deep.py", "x = 2") != plain
+    assert small_library("models/deep.py", "x = 1") == plain
+    assert small_library("models/__init__.py", "from rlhf_mini.models.deep import x\ny = 1") != plain
+
+
+def test_an_import_inside_a_function_is_followed_too(small_library):
+    small_library("apart.py", "y = 1\n")
+    plain = small_library("loop.py", "def f():\n    import rlhf_mini.apart\n")
+    assert small_library("apart.py", "y = 2\n") != plain
+
+
+def test_the_code_version_of_an_unknown_module_is_refused():
+    with pytest.raises(ValueError, match=r"no module 'rlhf_mini\.nothing'"):
+        code_version("rlhf_mini.nothing")
 
 
 # ----------------------------------------------------------------------------------------------------- stages

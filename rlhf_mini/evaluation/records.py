@@ -187,7 +187,7 @@ def write_records(name: str | Path, records: Iterable[Record]) -> Path:
     lock.
 
     Args:
-        name: a bare name ("phenomena") for `results_folder()/phenomena.json`, or a path ending in .json.
+        name: a bare name ("chapter_00") for `results_folder()/chapter_00.json`, or a path ending in .json.
 
     Raises:
         ValueError: on a damaged file (it is left as it is) or on two new records with one key.
@@ -214,7 +214,7 @@ def write_records(name: str | Path, records: Iterable[Record]) -> Path:
 def read_records(name: str | Path, **filters: str | int | Sequence[str] | Sequence[int]) -> list[Record]:
     """Reads records, keeping those whose fields equal the filters (or lie in them, where a list is given).
 
-    read_records("phenomena", profile="quick", method=["ppo", "sft"])
+    read_records("chapter_00", profile="quick", method=["ppo", "sft"])
 
     Raises:
         FileNotFoundError: naming the files that there are,

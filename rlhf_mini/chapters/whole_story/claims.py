@@ -1,44 +1,25 @@
-"""The phenomena that the book teaches, each measured and judged: `rlhf-mini phenomena` prints this table.
+"""The phenomena that the book teaches, each measured and judged: `rlhf-mini claims 00` prints this table.
 
-A row states what must be seen, the numbers that show it, and a verdict computed from them. What must be seen
-is fixed here, before any run; a row that fails means that the world, a model or the code is wrong.
+Each is a claim: what must be seen, the numbers that show it, and a verdict computed from them.
 """
 
 import dataclasses
 import math
 import random
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
 
-from rlhf_mini import __version__
+from rlhf_mini.chapters.claims import Claim, record_of
 from rlhf_mini.data.text import token_stream
-from rlhf_mini.devices import describe, thread_count
 from rlhf_mini.evaluation.best_of_n import best_of_n_expectation, best_of_n_kl, best_of_n_kl_bound
 from rlhf_mini.evaluation.policy import Pool, judge_plain_text, judge_policy, sample_pool
 from rlhf_mini.evaluation.records import Record
 from rlhf_mini.methods.pretrain import document_loss
 from rlhf_mini.methods.reward_model import normalise, pair_accuracy, scores, train_reward_model
 from rlhf_mini.models import new_reward_model
-from rlhf_mini.pipeline import STAGES, Pipeline, pack_pairs
+from rlhf_mini.pipeline import Pipeline, pack_pairs
 from rlhf_mini.worlds import stories
 
 BEST_OF = (1, 2, 4, 8, 16, 32, 64)
-
-
-@dataclass(frozen=True)
-class Phenomenon:
-    """One row: its name, what must be seen, how it is measured, and whether the numbers show it.
-
-    `stages` are those that the row is about; its record counts the time that they took.
-    """
-
-    name: str
-    must_be_seen: str
-    stages: tuple[str, ...]
-    measure: Callable[[Pipeline], dict[str, float]]
-    holds: Callable[[dict[str, float]], bool]
 
 
 @lru_cache(maxsize=8)
@@ -191,105 +172,67 @@ def ppo_without_kl(pipeline: Pipeline) -> dict[str, float]:
     }
 
 
-PHENOMENA = (
-    Phenomenon(
+CLAIMS = (
+    Claim(
         "pretraining",
         "held-out perplexity within 20% of the grammar's own",
-        ("tokenizer", "base"),
         pretraining,
         lambda m: m["perplexity"] < 1.2 * m["perplexity_of_the_grammar"],
+        ("tokenizer", "base"),
     ),
-    Phenomenon(
+    Claim(
         "SFT",
         "requests followed at least three times as often as by the base model, "
         "and gold at least 0.5 below the best",
-        ("sft",),
         fine_tuning,
         lambda m: (
             m["followed_sft"] >= max(3 * m["followed_base"], 0.1) and m["gold_sft"] < m["best_gold"] - 0.5
         ),
+        ("sft",),
     ),
-    Phenomenon(
+    Claim(
         "reward model",
         "held-out accuracy above 65% and below the Bayes ceiling; "
         "higher with ten times the labels; higher with a larger model",
-        ("preferences", "reward_model"),
         reward_modelling,
         lambda m: (
             0.65 < m["accuracy"] < m["bayes_ceiling"]
             and m["accuracy"] > m["accuracy_tenth_of_labels"]
             and m["accuracy"] > m["accuracy_small_model"]
         ),
+        ("preferences", "reward_model"),
     ),
-    Phenomenon(
+    Claim(
         "best-of-n",
         "gold rises from n = 1 to 4 to 16; measured KL never above log n − (n − 1)/n",
-        (),
         best_of_n,
         lambda m: (
             m["gold_1"] < m["gold_4"] < m["gold_16"]
             and all(m[f"kl_{n}"] <= m[f"kl_bound_{n}"] + 1e-9 for n in BEST_OF if f"kl_{n}" in m)
         ),
     ),
-    Phenomenon(
+    Claim(
         "PPO with KL",
         "at least half of the gap between SFT's gold and the best is closed on held-out requests",
-        ("ppo",),
         ppo_with_kl,
         lambda m: m["gap_closed"] >= 0.5,
+        ("ppo",),
     ),
-    Phenomenon(
+    Claim(
         "PPO without KL",
         "the proxy keeps rising while gold turns and ends at least 0.5 below its peak",
-        ("ppo_without_kl",),
         ppo_without_kl,
         lambda m: (
             m["proxy_end"] > m["proxy_at_gold_peak"] > m["proxy_start"]
             and m["gold_end"] <= m["gold_peak"] - 0.5
             and m["gold_peak"] > m["gold_start"]
         ),
+        ("ppo_without_kl",),
     ),
 )
 
 
-def describe_numbers(record: Record) -> str:
-    """The record's numbers in one line, to three significant digits; without the verdict."""
-    numbers = {name: float(value) for name, value in record.metrics.items() if name != "holds"}
-    return "  ".join(
-        f"{name} {value:.0f}" if abs(value) >= 999.5 else f"{name} {value:.3g}"
-        for name, value in numbers.items()
-    )
-
-
-def measure(phenomenon: Phenomenon, pipeline: Pipeline) -> Record:
-    """Run what a row needs and make its record; the verdict is the metric `holds`.
-
-    The record's seconds are those of the row's own stages, when they were built, and of measuring.
-    """
-    missing = [stage for stage in STAGES if not pipeline.is_built(stage)]
-    started = time.perf_counter()
-    numbers = phenomenon.measure(pipeline)
-    seconds = time.perf_counter() - started
-    seconds -= sum(pipeline.seconds(stage) for stage in missing if pipeline.is_built(stage))
-    seconds += sum(pipeline.seconds(stage) for stage in phenomenon.stages)
-    return Record(
-        chapter="00",
-        experiment="phenomena",
-        method=phenomenon.name,
-        seed=pipeline.seed,
-        profile=pipeline.profile.name,
-        device=describe(pipeline.device),
-        threads=thread_count(),
-        seconds=seconds,
-        version=__version__,
-        metrics={
-            **{name: float(value) for name, value in numbers.items()},
-            "holds": bool(phenomenon.holds(numbers)),
-        },
-    )
-
-
-def scoreboard(pipeline: Pipeline) -> list[Record]:
+def extra_records(pipeline: Pipeline) -> list[Record]:
     """One record a method of this chapter: gold at measured KL, proxy, diversity and length on held-out
     requests."""
     rows: dict[str, tuple[dict[str, float], tuple[str, ...]]] = {
@@ -303,17 +246,13 @@ def scoreboard(pipeline: Pipeline) -> list[Record]:
         ),
     }
     return [
-        Record(
+        record_of(
             chapter="00",
             experiment="scoreboard",
             method=method,
-            seed=pipeline.seed,
-            profile=pipeline.profile.name,
-            device=describe(pipeline.device),
-            threads=thread_count(),
+            pipeline=pipeline,
             seconds=sum(pipeline.seconds(stage) for stage in stages),
-            version=__version__,
-            metrics={name: float(value) for name, value in numbers.items()},
+            metrics=numbers,
         )
         for method, (numbers, stages) in rows.items()
     ]

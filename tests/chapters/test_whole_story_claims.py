@@ -4,26 +4,31 @@ import math
 
 import pytest
 
-import rlhf_mini.phenomena as module
-from rlhf_mini.evaluation.records import Record
-from rlhf_mini.phenomena import (
+import rlhf_mini.chapters.whole_story.claims as module
+from rlhf_mini.chapters.claims import describe_numbers
+from rlhf_mini.chapters.claims import measure as measure_claim
+from rlhf_mini.chapters.whole_story.claims import (
     BEST_OF,
-    PHENOMENA,
-    describe_numbers,
+    CLAIMS,
+    extra_records,
     held_out_requests,
-    measure,
-    scoreboard,
     smoothed,
 )
+from rlhf_mini.evaluation.records import Record
 from rlhf_mini.pipeline import Pipeline
 from rlhf_mini.worlds import stories
 
-ROWS = {row.name: row for row in PHENOMENA}
+
+def measure(claim, pipeline):
+    return measure_claim(claim, pipeline, chapter="00")
+
+
+ROWS = {row.name: row for row in CLAIMS}
 
 
 @pytest.fixture(scope="module")
 def records(built):
-    return {row.name: measure(row, built) for row in PHENOMENA}
+    return {row.name: measure(row, built) for row in CLAIMS}
 
 
 def test_every_row_is_measured_and_recorded(records, built):
@@ -85,7 +90,7 @@ def test_the_gap_closed_is_the_share_of_what_was_missing(records):
 
 
 def test_the_scoreboard_has_a_row_a_method_and_the_seconds_of_its_stages(records, built):
-    rows = {record.method: record for record in scoreboard(built)}
+    rows = {record.method: record for record in extra_records(built)}
     assert [*rows] == ["base model", "SFT", "best of 16", "PPO", "PPO without KL"]
     assert all(row.experiment == "scoreboard" and row.seed == 0 for row in rows.values())
     for method, row, gold in (
@@ -111,7 +116,7 @@ def test_smoothed_by_hand():
 def test_numbers_are_described_in_one_line_of_three_digits():
     record = Record(
         chapter="00",
-        experiment="phenomena",
+        experiment="claims",
         method="any",
         seed=0,
         profile="quick",
@@ -125,6 +130,7 @@ def test_numbers_are_described_in_one_line_of_three_digits():
             "kl": -1e-05,
             "count": 12345.6,
             "high": 999.6,
+            "curve": [1.0, 2.0],
             "holds": True,
         },
     )

@@ -1,0 +1,128 @@
+"""What a chapter claims, as data: a sentence, the numbers that show it, and a verdict computed from them.
+
+The sentence stands here once, and the chapter's summary shows it with the verdict of the run at hand. What
+must be seen is fixed before any run; a claim that fails means that the world, a model, the code or the
+sentence is wrong.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rlhf_mini import __version__
+from rlhf_mini.devices import describe, thread_count
+from rlhf_mini.evaluation.records import Record
+from rlhf_mini.pipeline import STAGES, Pipeline
+
+Numbers = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One claim: its short name, its sentence, how it is measured, and whether the numbers show it.
+
+    Args:
+        name: the row of the table that it belongs to.
+        sentence: what must be seen, as the reader reads it.
+        measure: from a pipeline (its profile, its seed) to numbers, plain or in flat lists.
+        holds: from these numbers to the verdict.
+        stages: the pipeline's stages that the claim is about; its record counts the time that they took.
+    """
+
+    name: str
+    sentence: str
+    measure: Callable[[Pipeline], dict[str, Any]]
+    holds: Callable[[Any], bool]
+    stages: tuple[str, ...] = ()
+
+
+def record_of(
+    *, chapter: str, experiment: str, method: str, pipeline: Pipeline, seconds: float, metrics: Numbers
+) -> Record:
+    """A record of what was measured on a pipeline, with the machine it ran on."""
+    plain = {name: float(value) if isinstance(value, int) else value for name, value in metrics.items()}
+    return Record(
+        chapter=chapter,
+        experiment=experiment,
+        method=method,
+        seed=pipeline.seed,
+        profile=pipeline.profile.name,
+        device=describe(pipeline.device),
+        threads=thread_count(),
+        seconds=seconds,
+        version=__version__,
+        metrics=plain,
+    )
+
+
+def measure(claim: Claim, pipeline: Pipeline, *, chapter: str, experiment: str = "claims") -> Record:
+    """Run what a claim needs and make its record; the verdict is the metric `holds`.
+
+    The record's seconds are those of the claim's own stages, when they were built, and of measuring.
+    """
+    missing = [stage for stage in STAGES if not pipeline.is_built(stage)]
+    started = time.perf_counter()
+    numbers = claim.measure(pipeline)
+    seconds = time.perf_counter() - started
+    seconds -= sum(pipeline.seconds(stage) for stage in missing if pipeline.is_built(stage))
+    seconds += sum(pipeline.seconds(stage) for stage in claim.stages)
+    record = record_of(
+        chapter=chapter,
+        experiment=experiment,
+        method=claim.name,
+        pipeline=pipeline,
+        seconds=max(0.0, seconds),
+        metrics=numbers,
+    )
+    record.metrics["holds"] = bool(claim.holds(numbers))
+    return record
+
+
+def describe_numbers(record: Record) -> str:
+    """The record's plain numbers in one line, to three significant digits; without the verdict."""
+    numbers = {
+        name: float(value)
+        for name, value in record.metrics.items()
+        if isinstance(value, int | float) and name != "holds"
+    }
+    return "  ".join(
+        f"{name} {value:.0f}" if abs(value) >= 999.5 else f"{name} {value:.3g}"
+        for name, value in numbers.items()
+    )
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A claim, what this run measured, and on which other seeds the committed records saw it hold."""
+
+    claim: Claim
+    numbers: Numbers
+    records: tuple[Record, ...]
+
+    @property
+    def holds(self) -> bool:
+        """Whether this run's numbers show the claim."""
+        return bool(self.claim.holds(self.numbers))
+
+    @property
+    def seeds(self) -> int:
+        """How many seeds the records hold."""
+        return len({record.seed for record in self.records})
+
+    @property
+    def seeds_held(self) -> int:
+        """On how many of them the claim held."""
+        return sum(bool(record.metrics["holds"]) for record in self.records)
+
+
+def judge(claims: Sequence[Claim], pipeline: Pipeline, records: Sequence[Record]) -> list[Verdict]:
+    """Every claim measured in this run, beside its records of the same profile."""
+    return [
+        Verdict(
+            claim,
+            claim.measure(pipeline),
+            tuple(r for r in records if r.method == claim.name and r.profile == pipeline.profile.name),
+        )
+        for claim in claims
+    ]

@@ -1,0 +1,1 @@
+"""Chapter 00, the whole story in one sitting."""
