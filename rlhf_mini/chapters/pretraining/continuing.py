@@ -1,0 +1,176 @@
+"""Continuation: a title and a first sentence are given; what does each of the four models write next?
+
+Each is asked in the way that suits it best. The causal and the prefix model write token by token. The masked
+model cannot know how long the text is to be, and so is told: it gets as many masks as the original has tokens,
+and fills them from left to right, reading its own words and the masks that are left. The span model gets one
+sentinel at the end of the text, writes a span, and is asked again until it writes the end token.
+"""
+
+from collections.abc import Callable, Sequence
+from types import MappingProxyType
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from rlhf_mini.chapters.pretraining.objectives import OBJECTIVES, mask_token, sentinels, trained
+from rlhf_mini.chapters.pretraining.setting import draw_documents, generator_for
+from rlhf_mini.data.tokenizer import decode_response, encode_text
+from rlhf_mini.methods.span_corruption import pack_source_target, target_logits
+from rlhf_mini.models import sample
+from rlhf_mini.models.masks import bidirectional_attention_mask, logits_under_mask, prefix_attention_mask
+from rlhf_mini.pipeline import Pipeline
+from rlhf_mini.worlds.stories import read_story
+from rlhf_mini.worlds.stories.parser import split_sentences
+
+STORIES, NEW_TOKENS, ROUNDS, SPAN = 96, 90, 30, 12
+
+Rows = list[list[int]]
+
+
+def draw_beginnings(pipeline: Pipeline, count: int) -> list[tuple[str, str]]:
+    """(title and first sentence, the rest) of titled documents that no training saw."""
+    result: list[tuple[str, str]] = []
+    for document in draw_documents(pipeline, 4 * count, purpose="beginnings"):
+        title, colon, story = document.partition(": ")
+        first = split_sentences(story)[0] if colon and title.startswith("A ") else ""
+        if first:
+            beginning = f"{title}: {first}"
+            result.append((beginning, document[len(beginning) :]))
+    return result[:count]
+
+
+def continue_causal(pipeline: Pipeline, rows: Rows, lengths: Sequence[int]) -> Rows:
+    """Token by token, on the library's sampler."""
+    tokenizer = pipeline.tokenizer()
+    samples = sample(
+        trained(pipeline, "causal"),
+        rows,
+        max_new_tokens=NEW_TOKENS,
+        stop_tokens=[tokenizer.eos_token_id],
+        pad_token=tokenizer.pad_token_id,
+        generator=generator_for(pipeline, "continuation"),
+    )
+    return [tokens[drawn].tolist() for tokens, drawn in zip(samples.tokens, samples.response, strict=True)]
+
+
+def continue_prefix(pipeline: Pipeline, rows: Rows, lengths: Sequence[int]) -> Rows:
+    """Token by token; the beginning is read from both sides."""
+    model, generator = trained(pipeline, "prefix"), generator_for(pipeline, "continuation")
+    end = pipeline.tokenizer().eos_token_id
+    written: Rows = [[] for _ in rows]
+    for _ in range(NEW_TOKENS):
+        going = [i for i, own in enumerate(written) if end not in own]
+        if not going:
+            break
+        batch = pack_source_target([rows[i] + written[i] for i in going], [[end]] * len(going), pad_token=0)
+        column = torch.arange(batch.source.shape[1])
+        given = column < torch.tensor([len(rows[i]) for i in going])[:, None]
+        look = prefix_attention_mask(batch.source_mask, given)
+        drawn = _draw(model, batch.source, look, batch.source_mask.sum(1) - 1, generator)
+        for i, token in zip(going, drawn.tolist(), strict=True):
+            written[i].append(token)
+    return written
+
+
+def continue_masked(pipeline: Pipeline, rows: Rows, lengths: Sequence[int]) -> Rows:
+    """From left to right through as many masks as the original has tokens."""
+    model, generator = trained(pipeline, "masked"), generator_for(pipeline, "continuation")
+    hole = mask_token(pipeline)
+    written: Rows = [[] for _ in rows]
+    for step in range(max(lengths)):
+        going = [i for i, length in enumerate(lengths) if step < length]
+        texts = [rows[i] + written[i] + [hole] * (lengths[i] - step) for i in going]
+        batch = pack_source_target(texts, [[hole]] * len(going), pad_token=0)
+        look = bidirectional_attention_mask(batch.source_mask)
+        place = torch.tensor([len(rows[i]) + step for i in going])
+        drawn = _draw(model, batch.source, look, place, generator)
+        for i, token in zip(going, drawn.tolist(), strict=True):
+            written[i].append(token)
+    return written
+
+
+def continue_spans(pipeline: Pipeline, rows: Rows, lengths: Sequence[int]) -> Rows:
+    """Span by span, each asked for by a sentinel behind the text so far."""
+    end = pipeline.tokenizer().eos_token_id
+    generator = generator_for(pipeline, "continuation")
+    written: Rows = [[] for _ in rows]
+    for _ in range(ROUNDS):
+        going = [i for i, own in enumerate(written) if end not in own]
+        if not going:
+            break
+        for i, span in zip(
+            going, _spans(pipeline, [rows[i] + written[i] for i in going], generator), strict=True
+        ):
+            written[i] += span
+    return written
+
+
+@torch.no_grad()
+def _spans(pipeline: Pipeline, texts: Rows, generator: torch.Generator) -> Rows:
+    """What the span model writes for one sentinel behind each text, without the sentinels."""
+    model, (first, *later) = trained(pipeline, "spans"), sentinels(pipeline)
+    targets: Rows = [[first] for _ in texts]
+    for _ in range(SPAN):
+        batch = pack_source_target([text + [first] for text in texts], targets, pad_token=0)
+        logits = target_logits(model, batch)[:, -1]
+        drawn = torch.multinomial(logits.softmax(-1), 1, generator=generator).squeeze(1)
+        targets = [target + [token] for target, token in zip(targets, drawn.tolist(), strict=True)]
+    stops = set(later)
+    return [_until(target[1:], stops) for target in targets]
+
+
+def _until(tokens: list[int], stops: set[int]) -> list[int]:
+    places = [place for place, token in enumerate(tokens) if token in stops]
+    return tokens[: places[0]] if places else tokens
+
+
+@torch.no_grad()
+def _draw(
+    model: PreTrainedModel, tokens: Tensor, look: Tensor, place: Tensor, generator: torch.Generator
+) -> Tensor:
+    """One token a row from the model's distribution at `place`."""
+    logits = logits_under_mask(model, tokens, look)[torch.arange(len(tokens)), place]
+    return torch.multinomial(logits.softmax(-1), 1, generator=generator).squeeze(1)
+
+
+WRITERS: MappingProxyType[str, Callable[[Pipeline, Rows, Sequence[int]], Rows]] = MappingProxyType(
+    {
+        "causal": continue_causal,
+        "prefix": continue_prefix,
+        "masked": continue_masked,
+        "spans": continue_spans,
+    }
+)
+
+
+def continuations(pipeline: Pipeline, objective: str, beginnings: Sequence[tuple[str, str]]) -> list[str]:
+    """What one model writes after each beginning."""
+    tokenizer = pipeline.tokenizer()
+    rows = [[tokenizer.bos_token_id, *encode_text(tokenizer, beginning)] for beginning, _ in beginnings]
+    lengths = [len(encode_text(tokenizer, rest)) + 1 for _, rest in beginnings]
+    return [decode_response(tokenizer, written) for written in WRITERS[objective](pipeline, rows, lengths)]
+
+
+def quality(beginnings: Sequence[tuple[str, str]], written: Sequence[str]) -> dict[str, float]:
+    """Means over stories: coherence as the parser reads it, and the share that ends with an ending."""
+    readings = [
+        read_story(beginning.partition(": ")[2] + rest)
+        for (beginning, _), rest in zip(beginnings, written, strict=True)
+    ]
+    return {
+        "coherence": sum(reading.coherence for reading in readings) / len(readings),
+        "complete": sum(reading.complete for reading in readings) / len(readings),
+    }
+
+
+def continuation(pipeline: Pipeline) -> dict[str, float]:
+    """Coherence and completeness of what each of the four models writes, and of the originals."""
+    beginnings = draw_beginnings(pipeline, STORIES)
+    written = {objective: continuations(pipeline, objective, beginnings) for objective in OBJECTIVES}
+    written["grammar"] = [rest for _, rest in beginnings]
+    return {
+        f"{measure}_{name}": value
+        for name, texts in written.items()
+        for measure, value in quality(beginnings, texts).items()
+    }

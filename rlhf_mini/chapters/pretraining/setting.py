@@ -1,0 +1,60 @@
+"""What the chapter's experiments share: their texts, their small models, their optimizer."""
+
+import math
+from collections.abc import Iterator
+
+import torch
+from transformers import LlamaForCausalLM
+
+from rlhf_mini.batch import Sequences
+from rlhf_mini.loop import OptimizerConfig
+from rlhf_mini.methods.pretrain import document_batches, pack_documents
+from rlhf_mini.models import new_llama
+from rlhf_mini.pipeline import Pipeline
+from rlhf_mini.worlds import stories
+
+WIDTH, LAYERS, HEADS, BATCH = 64, 2, 4, 16
+DOCUMENTS = 8_000
+SENTINELS = 12  # a document of the world's greatest length has fewer spans
+
+
+def optimizer(*, steps: int, learning_rate: float = 6e-3) -> OptimizerConfig:
+    """AdamW as for the base model: a short warm-up, then a linear decay."""
+    return OptimizerConfig(
+        learning_rate=learning_rate, warmup_steps=min(50, math.ceil(steps / 10)), final_fraction=0.05
+    )
+
+
+def draw_documents(pipeline: Pipeline, count: int, *, purpose: str) -> list[str]:
+    """`count` documents of the world; another purpose, other documents."""
+    rng = pipeline.rng(f"chapter 02, {purpose}")
+    return [stories.draw_document(rng) for _ in range(count)]
+
+
+def training_batches(
+    pipeline: Pipeline, *, batch: int = BATCH, documents: int = DOCUMENTS, purpose: str = "training"
+) -> Iterator[Sequences]:
+    """Endless batches of whole documents, the same for every model that asks with the same words."""
+    packed = pack_documents(pipeline.tokenizer(), draw_documents(pipeline, documents, purpose=purpose))
+    return document_batches(packed, batch=batch, generator=pipeline.generator(f"chapter 02, {purpose} order"))
+
+
+def small_llama(pipeline: Pipeline, *, width: int = WIDTH, extra_tokens: int = 0) -> LlamaForCausalLM:
+    """A new Llama of the chapter's size on the pipeline's device; `extra_tokens` follow the tokenizer's."""
+    tokenizer = pipeline.tokenizer()
+    return new_llama(
+        vocab_size=len(tokenizer) + extra_tokens,
+        width=width,
+        layers=LAYERS,
+        heads=min(HEADS, width // 8),
+        context=pipeline.profile.context,
+        pad_token=tokenizer.pad_token_id,
+        eos_token=tokenizer.eos_token_id,
+        bos_token=tokenizer.bos_token_id,
+        seed=pipeline.seed_for("chapter 02, weights"),
+    ).to(pipeline.device)
+
+
+def generator_for(pipeline: Pipeline, purpose: str) -> torch.Generator:
+    """Random numbers of the chapter's own for one purpose."""
+    return pipeline.generator(f"chapter 02, {purpose}")
