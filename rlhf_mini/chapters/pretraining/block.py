@@ -1,4 +1,4 @@
-"""A Llama layer written out: normalisation, rotation, attention, the gated MLP, and how they are put together.
+"""A Llama layer written out: normalisation, rotation, attention, gated MLP, and how they are put together.
 
 Everything here is plain tensor algebra, equal to `transformers` within rounding (`tests/chapters`). The
 library itself runs `rlhf_mini.models.llama`, which computes the same in fewer operations.
@@ -45,7 +45,7 @@ def attention(query: Tensor, key: Tensor, value: Tensor, look: Tensor) -> Tensor
 
 
 def self_attention(x: Tensor, layer: LlamaDecoderLayer, *, heads: int, base: float, look: Tensor) -> Tensor:
-    """Split each vector of x (B, T, D) into heads, rotate queries and keys, attend, and put heads together."""
+    """Split x (B, T, D) into heads, rotate queries and keys, attend, and put the heads together again."""
     weights = layer.self_attn
     query, key, value = (
         (x @ projection.weight.T).unflatten(-1, (heads, -1)).transpose(1, 2)

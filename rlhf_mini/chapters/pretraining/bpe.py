@@ -1,4 +1,4 @@
-"""Byte-pair encoding by hand: learn merges by counting, then apply them in the order in which they were learned.
+"""Byte-pair encoding by hand: learn merges by counting, then apply them in the order they were learned in.
 
 The library's tokenizer is trained by `tokenizers`; this is the same algorithm in the open. Words are counted
 once, and a merge never crosses from one word into the next.
@@ -6,6 +6,7 @@ once, and a merge never crosses from one word into the next.
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 
 from tokenizers import pre_tokenizers
 
@@ -48,7 +49,7 @@ def learn_merges(words: Mapping[str, int], count: int) -> list[Pair]:
     for _ in range(count):
         pairs: Counter[Pair] = Counter()
         for word, symbols in splits.items():
-            for pair in zip(symbols, symbols[1:], strict=False):
+            for pair in pairwise(symbols):
                 pairs[pair] += words[word]
         best = min(pairs, key=lambda pair: (-pairs[pair], age[pair[0]], age[pair[1]]))
         age.setdefault("".join(best), len(age))

@@ -1,9 +1,9 @@
 """Continuation: a title and a first sentence are given; what does each of the four models write next?
 
 Each is asked in the way that suits it best. The causal and the prefix model write token by token. The masked
-model cannot know how long the text is to be, and so is told: it gets as many masks as the original has tokens,
-and fills them from left to right, reading its own words and the masks that are left. The span model gets one
-sentinel at the end of the text, writes a span, and is asked again until it writes the end token.
+model cannot know how long the text is to be, and so is told: it gets as many masks as the original has
+tokens, and fills them from left to right, reading its own words and the masks that are left. The span model
+gets one sentinel at the end of the text, writes a span, and is asked again until it writes the end token.
 """
 
 from collections.abc import Callable, Sequence
@@ -112,10 +112,10 @@ def _spans(pipeline: Pipeline, texts: Rows, generator: torch.Generator) -> Rows:
     model, (first, *later) = trained(pipeline, "spans"), sentinels(pipeline)
     targets: Rows = [[first] for _ in texts]
     for _ in range(SPAN):
-        batch = pack_source_target([text + [first] for text in texts], targets, pad_token=0)
+        batch = pack_source_target([[*text, first] for text in texts], targets, pad_token=0)
         logits = target_logits(model, batch)[:, -1]
         drawn = torch.multinomial(logits.softmax(-1), 1, generator=generator).squeeze(1)
-        targets = [target + [token] for target, token in zip(targets, drawn.tolist(), strict=True)]
+        targets = [[*target, token] for target, token in zip(targets, drawn.tolist(), strict=True)]
     stops = set(later)
     return [_until(target[1:], stops) for target in targets]
 

@@ -1,117 +1,108 @@
-"""Infilling: which hero was here? Each of the four models is asked in the way that it was trained for.
+"""Infilling: one word is cut out of a story. Each of the four models is asked in the way it was trained for.
 
-A story without a title names its hero in the first sentence, and again later. The first mention is cut out.
-What stands before the hole says nothing about the hero but whether its name begins with a vowel; what stands
-behind it says all.
+The holes are words of one token at random places of documents that no training saw. `causal` and `prefix`
+know what stands before the hole, `masked` and `spans` also what stands behind it. A causal model too can use
+what stands behind, at a price: it scores the whole document with each of the words that it would put there,
+p(word | both sides) ∝ p(word | before) p(after | before, word), and so reads as many documents as it tries
+words.
 """
 
-import re
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from rlhf_mini.chapters.pretraining.objectives import OBJECTIVES, mask_token, sentinels, trained
+from rlhf_mini.chapters.pretraining.setting import draw_documents
 from rlhf_mini.data.tokenizer import encode_text
-from rlhf_mini.methods.pretrain import pack_documents
 from rlhf_mini.methods.span_corruption import pack_source_target, target_logits
 from rlhf_mini.models import response_logp
-from rlhf_mini.models.masks import bidirectional_attention_mask, logits_under_mask, prefix_attention_mask
+from rlhf_mini.models.masks import (
+    bidirectional_attention_mask,
+    logits_under_mask,
+    prefix_attention_mask,
+)
 from rlhf_mini.pipeline import Pipeline
-from rlhf_mini.worlds import stories
-from rlhf_mini.worlds.stories.lexicon import HEROES
 
-HOLES = 200
-RESCORED = 60  # how many of them are also decided by scoring the whole text with every hero in the hole
+HOLES, RESCORED, TRIED = 400, 100, 24
 
 
 @dataclass(frozen=True)
 class Hole:
-    """A story around a missing hero: the text before it, the hero, the text after it."""
+    """A document's tokens around a missing one: those before it, itself, those after it."""
 
-    before: str
-    hero: str
-    after: str
-
-    def filled(self, hero: str) -> str:
-        """The whole story with this hero in the hole."""
-        return f"{self.before} {hero}{self.after}"
+    before: list[int]
+    word: int
+    after: list[int]
 
 
-def cut_hero(story: str, hero: str) -> Hole | None:
-    """The story with the first mention of its hero cut out; None if there is no second mention.
-
-    >>> cut_hero("One day, a fox ran. The fox slept.", "fox")
-    Hole(before='One day, a', hero='fox', after=' ran. The fox slept.')
-    """
-    places = [match.start() for match in re.finditer(rf"\b{hero}\b", story)]
-    if len(places) < 2:
-        return None
-    return Hole(story[: places[0] - 1], hero, story[places[0] + len(hero) :])
-
-
-def known_heroes(pipeline: Pipeline) -> list[str]:
-    """The heroes whose name is one token."""
-    return [hero for hero in HEROES if len(encode_text(pipeline.tokenizer(), f" {hero}")) == 1]
-
-
-def draw_holes(pipeline: Pipeline, count: int) -> list[Hole]:
-    """`count` stories with a missing hero that no training saw."""
-    rng, known, holes = pipeline.rng("chapter 02, holes"), set(known_heroes(pipeline)), []
-    while len(holes) < count:
-        facts = stories.draw_facts(rng)
-        hole = cut_hero(stories.write_story(facts, rng), facts.hero) if facts.hero in known else None
-        if hole is not None:
-            holes.append(hole)
+def cut_words(pipeline: Pipeline, text: str) -> list[Hole]:
+    """Every hole that the text offers: all its words that are one token."""
+    tokenizer = pipeline.tokenizer()
+    tokens = encode_text(tokenizer, text)
+    spelled = [*tokenizer.convert_ids_to_tokens(tokens), "."]  # Ġ begins a word; a letter goes on with one
+    holes = []
+    for place, token in enumerate(tokens):
+        word, following = spelled[place], spelled[place + 1]
+        if word[0] == "Ġ" and word[1:].isalpha() and (following[0] == "Ġ" or not following[0].isalpha()):
+            before = [tokenizer.bos_token_id, *tokens[:place]]
+            holes.append(Hole(before, token, [*tokens[place + 1 :], tokenizer.eos_token_id]))
     return holes
 
 
+def draw_holes(pipeline: Pipeline, count: int) -> list[Hole]:
+    """One hole in each of `count` documents, any of its words with equal chance."""
+    rng = pipeline.rng("chapter 02, places of holes")
+    return [
+        rng.choice(cut_words(pipeline, text)) for text in draw_documents(pipeline, count, purpose="holes")
+    ]
+
+
 @torch.no_grad()
-def hero_logits(pipeline: Pipeline, objective: str, holes: list[Hole]) -> Tensor:
-    """What a model says of every known hero in every hole: logits (holes, heroes)."""
-    tokenizer, model = pipeline.tokenizer(), trained(pipeline, objective)
-    begin, pad, end = tokenizer.bos_token_id, tokenizer.pad_token_id, tokenizer.eos_token_id
-    left = [[begin, *encode_text(tokenizer, hole.before)] for hole in holes]
-    right = [[*encode_text(tokenizer, hole.after), end] for hole in holes]
-    blank = sentinels(pipeline)[0] if objective == "spans" else mask_token(pipeline)
-    from_both_sides = objective in ("masked", "spans")
-    rows = [[*a, blank, *b] if from_both_sides else a for a, b in zip(left, right, strict=True)]
-    place = torch.tensor([len(a) for a in left]) - (0 if from_both_sides else 1)
+def hole_logits(pipeline: Pipeline, objective: str, holes: list[Hole]) -> Tensor:
+    """What a model says of every token in every hole: (holes, V)."""
+    model, pad = trained(pipeline, objective), pipeline.tokenizer().pad_token_id
+    rows, places = torch.arange(len(holes)), torch.tensor([len(hole.before) for hole in holes])
+    if objective in ("causal", "prefix"):
+        batch = pack_source_target([hole.before for hole in holes], [[pad]] * len(holes), pad_token=pad)
+        given = batch.source_mask if objective == "prefix" else torch.zeros_like(batch.source_mask)
+        look = prefix_attention_mask(batch.source_mask, given)
+        return logits_under_mask(model, batch.source, look)[rows, places - 1]
+    blank = mask_token(pipeline) if objective == "masked" else sentinels(pipeline)[0]
+    texts = [[*hole.before, blank, *hole.after] for hole in holes]
+    batch = pack_source_target(texts, [[blank]] * len(holes), pad_token=pad)
     if objective == "spans":
-        batch = pack_source_target(rows, [[blank]] * len(rows), pad_token=pad)
-        logits = target_logits(model, batch)[:, 1]
-    else:
-        batch = pack_source_target(rows, [[blank]] * len(rows), pad_token=pad)
-        look = (bidirectional_attention_mask if from_both_sides else _all_given)(batch.source_mask)
-        if objective == "causal":
-            look = look.tril()
-        logits = logits_under_mask(model, batch.source, look)[torch.arange(len(rows)), place]
-    names = [encode_text(tokenizer, f" {hero}")[0] for hero in known_heroes(pipeline)]
-    return logits[:, names]
-
-
-def _all_given(mask: Tensor) -> Tensor:
-    return prefix_attention_mask(mask, mask)
+        return target_logits(model, batch)[:, 1]
+    look = bidirectional_attention_mask(batch.source_mask)
+    return logits_under_mask(model, batch.source, look)[rows, places]
 
 
 @torch.no_grad()
-def rescored_logits(pipeline: Pipeline, holes: list[Hole]) -> Tensor:
-    """log p of the whole story with every hero in the hole, by the causal model: (holes, heroes)."""
-    tokenizer, model = pipeline.tokenizer(), trained(pipeline, "causal")
-    rows = []
-    for hole in holes:
-        packed = pack_documents(tokenizer, [hole.filled(hero) for hero in known_heroes(pipeline)])
-        rows.append(response_logp(model, packed.tokens, packed.mask, packed.response).sum(1))
-    return torch.stack(rows)
+def rescored(pipeline: Pipeline, holes: list[Hole], *, tried: int) -> Tensor:
+    """The causal model's choice for each hole, (holes,), among the `tried` words it finds likeliest there.
+
+    Its choice is the word with which the whole document is likeliest.
+    """
+    model, pad = trained(pipeline, "causal"), pipeline.tokenizer().pad_token_id
+    candidates = hole_logits(pipeline, "causal", holes).topk(tried).indices
+    choices = []
+    for hole, words in zip(holes, candidates, strict=True):
+        texts = [[*hole.before, word, *hole.after] for word in words.tolist()]
+        batch = pack_source_target(texts, [[pad]] * tried, pad_token=pad)
+        counted = batch.source_mask.clone()
+        counted[:, 0] = False
+        logp = response_logp(model, batch.source, batch.source_mask, counted)
+        choices.append(words[logp.sum(1).argmax()])
+    return torch.stack(choices)
 
 
 def infilling(pipeline: Pipeline) -> dict[str, float]:
-    """Share of holes in which the right hero is the model's first choice among the known ones."""
-    holes, names = draw_holes(pipeline, HOLES), known_heroes(pipeline)
-    right = torch.tensor([names.index(hole.hero) for hole in holes])
+    """Share of holes in which the missing word is the first choice, for each model and way of asking."""
+    holes = draw_holes(pipeline, HOLES)
+    right = torch.tensor([hole.word for hole in holes])
     shares = {
-        objective: float((hero_logits(pipeline, objective, holes).argmax(1) == right).float().mean())
+        objective: float((hole_logits(pipeline, objective, holes).argmax(1) == right).float().mean())
         for objective in OBJECTIVES
     }
-    rescored = rescored_logits(pipeline, holes[:RESCORED]).argmax(1) == right[:RESCORED]
-    return {**shares, "causal_rescored": float(rescored.float().mean()), "chance": 1 / len(names)}
+    choices = rescored(pipeline, holes[:RESCORED], tried=TRIED)
+    return {**shares, "causal_rescored": float((choices == right[:RESCORED]).float().mean())}

@@ -29,7 +29,7 @@ from rlhf_mini.methods.span_corruption import new_t5, span_batches, span_corrupt
 from rlhf_mini.models import freeze
 from rlhf_mini.pipeline import Pipeline
 
-STEPS = 700
+STEPS = 600
 FEED_FORWARD = 160  # of the encoder–decoder, so that it has about as many weights as the others
 
 

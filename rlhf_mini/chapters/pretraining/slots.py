@@ -1,8 +1,8 @@
 """Slot classification: what do the frozen hidden states of each model know about a story as a whole?
 
-A linear classifier reads the friend of the story, who appears somewhere after the first sentence, from one
-vector: at the first word, at the last token, or the mean over all tokens. Nothing in the models is trained
-further.
+A linear classifier reads the mood of an untitled story from one vector: at the first word, at the last token,
+or the mean over all tokens. Nothing in the models is trained further. The mood colours words throughout the
+story, and no first word tells it.
 """
 
 import torch
@@ -19,21 +19,19 @@ from rlhf_mini.models.masks import (
 from rlhf_mini.pipeline import Pipeline
 from rlhf_mini.tensors import last_true_index
 from rlhf_mini.worlds import stories
-from rlhf_mini.worlds.stories.lexicon import FRIENDS
+from rlhf_mini.worlds.stories.lexicon import MOODS
 
-PROBED, TESTED = 1500, 500
+PROBED, TESTED = 800, 400
 READOUTS = ("first", "mean", "last")
 
 
 def draw_labelled(pipeline: Pipeline, count: int) -> tuple[list[str], Tensor]:
-    """Stories that name their friend, not in the first sentence, and which of `FRIENDS` it is."""
+    """Stories without a title, and which of `MOODS` each has."""
     rng, texts, labels = pipeline.rng("chapter 02, slots"), [], []
-    while len(texts) < count:
+    for _ in range(count):
         facts = stories.draw_facts(rng)
-        story = stories.write_story(facts, rng)
-        if facts.friend in story and facts.friend not in story.partition(".")[0]:
-            texts.append(story)
-            labels.append(FRIENDS.index(facts.friend))
+        texts.append(stories.write_story(facts, rng))
+        labels.append(MOODS.index(facts.mood))
     return texts, torch.tensor(labels)
 
 
@@ -84,8 +82,8 @@ def classification(pipeline: Pipeline) -> dict[str, float]:
     """Held-out accuracy for each model and readout."""
     texts, labels = draw_labelled(pipeline, PROBED + TESTED)
     numbers = {
-        f"{objective}_{readout}": probe(features, labels, trained_on=PROBED, classes=len(FRIENDS))
+        f"{objective}_{readout}": probe(features, labels, trained_on=PROBED, classes=len(MOODS))
         for objective in OBJECTIVES
         for readout, features in vectors(pipeline, objective, texts).items()
     }
-    return {**numbers, "chance": 1 / len(FRIENDS)}
+    return {**numbers, "chance": 1 / len(MOODS)}

@@ -1,0 +1,53 @@
+"""A small scaling law: the held-out loss against the size of the model, and against the size of the data.
+
+The floor of the loss need not be fitted, because the entropy of the grammar is known. It is fitted all the
+same, to see how far a fit without that knowledge would go astray.
+"""
+
+from typing import Any
+
+from rlhf_mini.chapters.pretraining.runs import Run
+from rlhf_mini.evaluation.power_law import fit_floor, fit_power_law
+from rlhf_mini.pipeline import Pipeline
+from rlhf_mini.worlds import stories
+
+WIDTHS = (8, 16, 32, 64, 96)
+SIZES = (50, 200, 800, 4_800)
+
+
+def model_scaling(pipeline: Pipeline) -> dict[str, Any]:
+    """Loss in nats per token at each width, all trained on as many tokens, and the fitted law."""
+    results = [Run(width=width).measured(pipeline) for width in WIDTHS]
+    parameters, losses = [float(r["parameters"]) for r in results], [r["held_out"][-1] for r in results]
+    floor = stories.entropy() / results[0]["tokens_per_document"]
+    known, fitted = fit_power_law(parameters, losses, floor=floor), fit_floor(parameters, losses)
+    return {
+        "parameters": parameters,
+        "losses": losses,
+        "entropy": floor,
+        "exponent": known.exponent,
+        "scale": known.scale,
+        "r_squared": known.r_squared,
+        "fitted_floor": fitted.floor,
+        "fitted_exponent": fitted.exponent,
+    }
+
+
+def data_scaling(pipeline: Pipeline) -> dict[str, Any]:
+    """Loss against the number of different documents, the steps being equal: last, and best on the way.
+
+    With few documents each is seen many times, and the last held-out loss is above the best.
+    """
+    results = [Run(documents=size, looks=10).measured(pipeline) for size in SIZES]
+    floor = stories.entropy() / results[0]["tokens_per_document"]
+    best, last = [min(r["held_out"]) for r in results], [r["held_out"][-1] for r in results]
+    law = fit_power_law([float(size) for size in SIZES], best, floor=floor)
+    return {
+        "documents": [float(size) for size in SIZES],
+        "best": best,
+        "last": last,
+        "training": [sum(r["loss"][-20:]) / 20 for r in results],
+        "entropy": floor,
+        "exponent": law.exponent,
+        "r_squared": law.r_squared,
+    }

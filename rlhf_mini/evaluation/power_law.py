@@ -1,0 +1,71 @@
+"""Scaling laws: a loss that falls towards a floor as a power of a size."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class PowerLaw:
+    """``L(N) = floor + (scale / N)^exponent``, and the share of the variance of log(L − floor) explained."""
+
+    floor: float
+    scale: float
+    exponent: float
+    r_squared: float
+
+    def __call__(self, size: float) -> float:
+        """The loss at a size.
+
+        >>> PowerLaw(floor=0.5, scale=100.0, exponent=0.5, r_squared=1.0)(400.0)
+        1.0
+        """
+        return self.floor + (self.scale / size) ** self.exponent
+
+
+def fit_power_law(sizes: Sequence[float], losses: Sequence[float], *, floor: float) -> PowerLaw:
+    """The power law with a known floor: the least-squares line through log(L − floor) against log N.
+
+    The form of Kaplan et al. (2020), equations 1.1 and 1.2, with the irreducible loss that Hoffmann et al.
+    (2022), equation 2, add; where the source's entropy is known, it is that floor. `r_squared` is taken in
+    logarithms, where the fit is made.
+
+    Raises ValueError on fewer than three points, a size that is not above 0, a loss not above the floor, or
+    sizes that are all one.
+
+    >>> law = fit_power_law([1, 4, 16], [3.0, 2.0, 1.5], floor=1.0)
+    >>> round(law.exponent, 6), round(law.scale, 6), round(law.r_squared, 6)
+    (0.5, 4.0, 1.0)
+    """
+    if len(sizes) != len(losses) or len(sizes) < 3:
+        raise ValueError(f"need three or more sizes with a loss each, got {len(sizes)} and {len(losses)}")
+    if min(sizes) <= 0 or min(losses) <= floor or len({*sizes}) < 2:
+        raise ValueError(
+            f"sizes must be above 0 and differ, losses above the floor {floor}; got {sizes} and {losses}"
+        )
+    x, y = np.log(np.asarray(sizes, float)), np.log(np.asarray(losses, float) - floor)
+    slope, intercept = np.polyfit(x, y, 1)
+    residual, spread = ((y - slope * x - intercept) ** 2).sum(), ((y - y.mean()) ** 2).sum()
+    scale = math.exp(-intercept / slope) if slope else math.inf
+    return PowerLaw(floor, scale, float(-slope), float(1 - residual / spread) if spread else 0.0)
+
+
+def fit_floor(sizes: Sequence[float], losses: Sequence[float], *, tried: int = 400) -> PowerLaw:
+    """The power law whose floor is fitted too, as one must where the entropy of the text is unknown.
+
+    Of `tried` floors, evenly spread from 0 to just below the lowest loss, the one whose law explains the most
+    of the variance of L itself. Needs four points; raises ValueError as `fit_power_law` does.
+    """
+    if len(sizes) < 4:
+        raise ValueError(f"three numbers cannot be fitted to {len(sizes)} points; give four or more")
+    laws = [
+        fit_power_law(sizes, losses, floor=float(floor))
+        for floor in np.linspace(0, min(losses), tried, endpoint=False)
+    ]
+
+    def misfit(law: PowerLaw) -> float:
+        return sum((law(n) - loss) ** 2 for n, loss in zip(sizes, losses, strict=True))
+
+    return min(laws, key=misfit)
