@@ -37,7 +37,7 @@ class Run:
     steps: int = 300
     batch: int = 16
     documents: int = 4_800
-    learning_rate: float = 6e-3
+    learning_rate: float = 2e-2
     warmup_steps: int = 30
     final_fraction: float = 0.05
     clip_norm: float = 1.0
