@@ -9,13 +9,13 @@ import pytest
 from rlhf_mini.reader import Arrow, Box, Flow, flow_diagram
 from rlhf_mini.reader.diagrams import _places
 from rlhf_mini.reader.flows import PPO_ITERATION, WHOLE_STORY
+from rlhf_mini.reader.routes import WIDTH, Place, route
 from rlhf_mini.reader.three_tokens import (
     ppo_example,
     reinforce_example,
     reward_model_example,
     sft_example,
 )
-from rlhf_mini.reader.routes import WIDTH, Place, route
 
 ALT = "Data flows through models into losses."
 FLOWS = pytest.mark.parametrize(
