@@ -18,18 +18,25 @@ from rlhf_mini.losses import masked_token_loss
 from rlhf_mini.models.masks import bidirectional_attention_mask, logits_under_mask
 from rlhf_mini.tensors import masked_mean
 
-MASK_RATE = 0.15
-
 
 def masked_batches(
-    batches: Iterator[Sequences], *, mask_token: int, words: int, generator: torch.Generator
+    batches: Iterator[Sequences],
+    *,
+    rate: float,
+    mask_token: int,
+    words: int,
+    generator: torch.Generator,
 ) -> Iterator[tuple[Sequences, Masked]]:
-    """Each batch with its holes; only tokens that count as response, so not the begin token, are hidden."""
+    """Each batch with its holes; only tokens that count as response, so not the begin token, are hidden.
+
+    `rate` is the share of tokens that become targets; BERT's is 0.15. `words` is the number of tokens that a
+    replacement may be.
+    """
     for batch in batches:
         holes = mask_tokens(
             batch.tokens,
             batch.response,
-            rate=MASK_RATE,
+            rate=rate,
             mask_token=mask_token,
             words=words,
             generator=generator,

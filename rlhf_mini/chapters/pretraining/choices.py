@@ -11,16 +11,15 @@ from typing import Any
 from rlhf_mini.chapters.pretraining.runs import Run
 from rlhf_mini.pipeline import Pipeline
 
-DEFAULT = Run(looks=10)
+DEFAULT = Run()
 CHOICES: MappingProxyType[str, Run] = MappingProxyType(
     {
         "as the base model": DEFAULT,
         "constant rate": replace(DEFAULT, final_fraction=1.0),
         "no warm-up": replace(DEFAULT, warmup_steps=0),
         "no clipping": replace(DEFAULT, clip_norm=1e9),
-        "rate × ¼": replace(DEFAULT, learning_rate=DEFAULT.learning_rate / 4),
         "rate × 4": replace(DEFAULT, learning_rate=DEFAULT.learning_rate * 4),
-        "batch 64": replace(DEFAULT, batch=64, steps=75, warmup_steps=8),
+        "batch 64": replace(DEFAULT, batch=64, steps=60, warmup_steps=5),
     }
 )
 VOCABULARIES = (400, 0)

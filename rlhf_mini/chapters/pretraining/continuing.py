@@ -1,4 +1,4 @@
-"""Continuation: a title and a first sentence are given; what does each of the four models write next?
+"""Continuation: the first three words of a sentence are given; what does each of the four models write next?
 
 Each is asked in the way that suits it best. The causal and the prefix model write token by token. The masked
 model cannot know how long the text is to be, and so is told: it gets as many masks as the original has
@@ -14,29 +14,27 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from rlhf_mini.chapters.pretraining.objectives import OBJECTIVES, mask_token, sentinels, trained
-from rlhf_mini.chapters.pretraining.setting import draw_documents, generator_for
+from rlhf_mini.chapters.pretraining.setting import draw_sentences, generator_for
 from rlhf_mini.data.tokenizer import decode_response, encode_text
 from rlhf_mini.methods.span_corruption import pack_source_target, target_logits
 from rlhf_mini.models import sample
 from rlhf_mini.models.masks import bidirectional_attention_mask, logits_under_mask, prefix_attention_mask
 from rlhf_mini.pipeline import Pipeline
-from rlhf_mini.worlds.stories import read_story
-from rlhf_mini.worlds.stories.parser import split_sentences
+from rlhf_mini.worlds.stories.parser import read_sentence
 
-STORIES, NEW_TOKENS, ROUNDS, SPAN = 96, 90, 30, 12
+SENTENCES, GIVEN, NEW_TOKENS, ROUNDS, SPAN = 200, 3, 40, 8, 10
 
 Rows = list[list[int]]
 
 
 def draw_beginnings(pipeline: Pipeline, count: int) -> list[tuple[str, str]]:
-    """(title and first sentence, the rest) of titled documents that no training saw."""
+    """(the first three words, the rest) of sentences drawn anew."""
     result: list[tuple[str, str]] = []
-    for document in draw_documents(pipeline, 4 * count, purpose="beginnings"):
-        title, colon, story = document.partition(": ")
-        first = split_sentences(story)[0] if colon and title.startswith("A ") else ""
-        if first:
-            beginning = f"{title}: {first}"
-            result.append((beginning, document[len(beginning) :]))
+    for sentence, _ in draw_sentences(pipeline, count, purpose="beginnings"):
+        words = sentence.split(" ")
+        if len(words) > GIVEN + 2 and '"' not in sentence:
+            beginning = " ".join(words[:GIVEN])
+            result.append((beginning, sentence[len(beginning) :]))
     return result[:count]
 
 
@@ -152,25 +150,17 @@ def continuations(pipeline: Pipeline, objective: str, beginnings: Sequence[tuple
     return [decode_response(tokenizer, written) for written in WRITERS[objective](pipeline, rows, lengths)]
 
 
-def quality(beginnings: Sequence[tuple[str, str]], written: Sequence[str]) -> dict[str, float]:
-    """Means over stories: coherence as the parser reads it, and the share that ends with an ending."""
-    readings = [
-        read_story(beginning.partition(": ")[2] + rest)
-        for (beginning, _), rest in zip(beginnings, written, strict=True)
-    ]
-    return {
-        "coherence": sum(reading.coherence for reading in readings) / len(readings),
-        "complete": sum(reading.complete for reading in readings) / len(readings),
-    }
+def grammatical(beginnings: Sequence[tuple[str, str]], written: Sequence[str]) -> float:
+    """Share of the whole sentences that the grammar can write."""
+    sentences = [start + rest for (start, _), rest in zip(beginnings, written, strict=True)]
+    return sum(read_sentence(sentence).role is not None for sentence in sentences) / len(sentences)
 
 
 def continuation(pipeline: Pipeline) -> dict[str, float]:
-    """Coherence and completeness of what each of the four models writes, and of the originals."""
-    beginnings = draw_beginnings(pipeline, STORIES)
-    written = {objective: continuations(pipeline, objective, beginnings) for objective in OBJECTIVES}
-    written["grammar"] = [rest for _, rest in beginnings]
-    return {
-        f"{measure}_{name}": value
-        for name, texts in written.items()
-        for measure, value in quality(beginnings, texts).items()
+    """Share of grammatical sentences for each of the four models, and of the originals."""
+    beginnings = draw_beginnings(pipeline, SENTENCES)
+    numbers = {
+        objective: grammatical(beginnings, continuations(pipeline, objective, beginnings))
+        for objective in OBJECTIVES
     }
+    return {**numbers, "grammar": grammatical(beginnings, [rest for _, rest in beginnings])}

@@ -37,7 +37,9 @@ def draw_places(pipeline: Pipeline, count: int, *, titled: bool) -> Sequences:
     Their pairs of hero and object stand in no training text.
     """
     tokenizer, rng = pipeline.tokenizer(), pipeline.rng("chapter 02, copying")
-    known, before, names = set(known_heroes(pipeline)), [], []
+    known = set(known_heroes(pipeline))
+    before: list[list[int]] = []
+    names: list[list[int]] = []
     while len(names) < count:
         facts = stories.draw_facts(rng, held_out=True)
         story = stories.write_story(facts, rng)

@@ -11,14 +11,12 @@ from rlhf_mini.pipeline import Pipeline
 from rlhf_mini.worlds import stories
 from rlhf_mini.worlds.stories import read_story
 
-TEXTS, NEW_TOKENS = 128, 130
+TEXTS, NEW_TOKENS = 96, 130
 SETTINGS: MappingProxyType[str, dict[str, Any]] = MappingProxyType(
     {
         "greedy": {"temperature": 0.0},
         "T = 0.5": {"temperature": 0.5},
-        "T = 0.8": {"temperature": 0.8},
         "T = 1": {"temperature": 1.0},
-        "T = 1.25": {"temperature": 1.25},
         "T = 1.5": {"temperature": 1.5},
         "T = 2": {"temperature": 2.0},
         "top-k 10": {"temperature": 1.0, "top_k": 10},

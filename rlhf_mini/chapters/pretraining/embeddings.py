@@ -25,7 +25,7 @@ from rlhf_mini.models.embedding import text_vectors
 from rlhf_mini.pipeline import Pipeline
 from rlhf_mini.worlds import stories
 
-STEPS, BATCH, POOL = 120, 32, 200
+STEPS, BATCH, POOL = 80, 32, 200
 
 
 def draw_twins(pipeline: Pipeline, count: int) -> tuple[list[str], list[str]]:
@@ -107,19 +107,17 @@ def titles(pipeline: Pipeline) -> dict[str, float]:
         for rows in torch.arange(STEPS * BATCH).split(BATCH):
             yield pairs[0].rows(rows), pairs[1].rows(rows)
 
-    encoders = [copy_of(trained(pipeline, "masked")) for _ in range(2)]
-    before = [
-        vectors(pipeline, encoder, texts)
-        for encoder, texts in zip(encoders, (questions, passages), strict=True)
-    ]
-    dense_retrieval(*encoders, batches(), steps=STEPS, optimizer=optimizer(steps=STEPS, learning_rate=1e-3))
-    after = [
-        vectors(pipeline, encoder, texts)
-        for encoder, texts in zip(encoders, (questions, passages), strict=True)
-    ]
+    asking, answering = (copy_of(trained(pipeline, "masked")) for _ in range(2))
+    similarity = {}
+    for name in ("before", "after"):
+        if name == "after":
+            adamw = optimizer(steps=STEPS, learning_rate=1e-3)
+            dense_retrieval(asking, answering, batches(), steps=STEPS, optimizer=adamw)
+        q, p = vectors(pipeline, asking, questions), vectors(pipeline, answering, passages)
+        similarity[name] = q @ p.T
     return {
         "overlap": found(word_overlap(questions, passages)),
-        "found_before": found(before[0] @ before[1].T),
-        "found_after": found(after[0] @ after[1].T),
+        "found_before": found(similarity["before"]),
+        "found_after": found(similarity["after"]),
         "chance": 1 / POOL,
     }

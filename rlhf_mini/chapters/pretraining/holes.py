@@ -1,9 +1,9 @@
-"""Infilling: one word is cut out of a story. Each of the four models is asked in the way it was trained for.
+"""Infilling: one word is cut out of a sentence. Each of the four models is asked in the way it was trained for.
 
-The holes are words of one token at random places of documents that no training saw. `causal` and `prefix`
+The holes are words of one token at random places of sentences drawn anew. `causal` and `prefix`
 know what stands before the hole, `masked` and `spans` also what stands behind it. A causal model too can use
-what stands behind, at a price: it scores the whole document with each of the words that it would put there,
-p(word | both sides) ∝ p(word | before) p(after | before, word), and so reads as many documents as it tries
+what stands behind, at a price: it scores the whole sentence with each of the words that it would put there,
+p(word | both sides) ∝ p(word | before) p(after | before, word), and so reads as many sentences as it tries
 words.
 """
 
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from rlhf_mini.chapters.pretraining.objectives import OBJECTIVES, mask_token, sentinels, trained
-from rlhf_mini.chapters.pretraining.setting import draw_documents
+from rlhf_mini.chapters.pretraining.setting import draw_sentences
 from rlhf_mini.data.tokenizer import encode_text
 from rlhf_mini.methods.span_corruption import pack_source_target, target_logits
 from rlhf_mini.models import response_logp
@@ -24,12 +24,12 @@ from rlhf_mini.models.masks import (
 )
 from rlhf_mini.pipeline import Pipeline
 
-HOLES, RESCORED, TRIED = 400, 100, 24
+HOLES, RESCORED, TRIED = 600, 200, 24
 
 
 @dataclass(frozen=True)
 class Hole:
-    """A document's tokens around a missing one: those before it, itself, those after it."""
+    """A sentence's tokens around a missing one: those before it, itself, those after it."""
 
     before: list[int]
     word: int
@@ -51,11 +51,10 @@ def cut_words(pipeline: Pipeline, text: str) -> list[Hole]:
 
 
 def draw_holes(pipeline: Pipeline, count: int) -> list[Hole]:
-    """One hole in each of `count` documents, any of its words with equal chance."""
+    """One hole in each of `count` sentences, any of its words with equal chance."""
     rng = pipeline.rng("chapter 02, places of holes")
-    return [
-        rng.choice(cut_words(pipeline, text)) for text in draw_documents(pipeline, count, purpose="holes")
-    ]
+    sentences = [text for text, _ in draw_sentences(pipeline, count, purpose="holes")][:count]
+    return [rng.choice(cut_words(pipeline, text)) for text in sentences]
 
 
 @torch.no_grad()
@@ -81,7 +80,7 @@ def hole_logits(pipeline: Pipeline, objective: str, holes: list[Hole]) -> Tensor
 def rescored(pipeline: Pipeline, holes: list[Hole], *, tried: int) -> Tensor:
     """The causal model's choice for each hole, (holes,), among the `tried` words it finds likeliest there.
 
-    Its choice is the word with which the whole document is likeliest.
+    Its choice is the word with which the whole sentence is likeliest.
     """
     model, pad = trained(pipeline, "causal"), pipeline.tokenizer().pad_token_id
     candidates = hole_logits(pipeline, "causal", holes).topk(tried).indices

@@ -22,7 +22,7 @@ from rlhf_mini.methods.pretrain import (
 from rlhf_mini.models import new_llama
 from rlhf_mini.pipeline import Pipeline
 
-HELD_OUT = 300
+HELD_OUT = 150
 LAYERS, CONTEXT = 2, 512
 
 
@@ -33,12 +33,12 @@ class Run:
     The held-out loss is measured `looks` times, evenly spread, the last time at the end.
     """
 
-    width: int = 32
-    steps: int = 300
+    width: int = 64
+    steps: int = 240
     batch: int = 16
-    documents: int = 4_800
-    learning_rate: float = 2e-2
-    warmup_steps: int = 30
+    documents: int = 3_840
+    learning_rate: float = 1e-2
+    warmup_steps: int = 20
     final_fraction: float = 0.05
     clip_norm: float = 1.0
     vocabulary: int = 0

@@ -12,7 +12,7 @@ from rlhf_mini.pipeline import Pipeline
 from rlhf_mini.worlds import stories
 
 WIDTHS = (8, 16, 32, 64, 96)
-SIZES = (50, 200, 800, 4_800)
+SIZES = (50, 200, 800, 3_840)
 
 
 def run_of(width: int) -> Run:
@@ -46,7 +46,7 @@ def data_scaling(pipeline: Pipeline) -> dict[str, Any]:
 
     With few documents each is seen many times, and the last held-out loss is above the best.
     """
-    results = [Run(documents=size, looks=10).measured(pipeline) for size in SIZES]
+    results = [Run(documents=size, looks=5).measured(pipeline) for size in SIZES]
     floor = stories.entropy() / results[0]["tokens_per_document"]
     best, last = [min(r["held_out"]) for r in results], [r["held_out"][-1] for r in results]
     law = fit_power_law([float(size) for size in SIZES], best, floor=floor)

@@ -12,13 +12,14 @@ from rlhf_mini.methods.pretrain import document_batches, pack_documents
 from rlhf_mini.models import new_llama
 from rlhf_mini.pipeline import Pipeline
 from rlhf_mini.worlds import stories
+from rlhf_mini.worlds.stories.grammar import write_sentences
 
 WIDTH, LAYERS, HEADS, BATCH = 64, 2, 4, 16
-DOCUMENTS = 8_000
-SENTINELS = 12  # a document of the world's greatest length has fewer spans
+DOCUMENTS, STORIES = 8_000, 3_000
+SENTINELS = 8  # no sentence of the world has so many spans
 
 
-def optimizer(*, steps: int, learning_rate: float = 6e-3) -> OptimizerConfig:
+def optimizer(*, steps: int, learning_rate: float = 1e-2) -> OptimizerConfig:
     """AdamW as for the base model: a short warm-up, then a linear decay."""
     return OptimizerConfig(
         learning_rate=learning_rate, warmup_steps=min(50, math.ceil(steps / 10)), final_fraction=0.05
@@ -37,6 +38,22 @@ def training_batches(
     """Endless batches of whole documents, the same for every model that asks with the same words."""
     packed = pack_documents(pipeline.tokenizer(), draw_documents(pipeline, documents, purpose=purpose))
     return document_batches(packed, batch=batch, generator=pipeline.generator(f"chapter 02, {purpose} order"))
+
+
+def draw_sentences(pipeline: Pipeline, stories_: int, *, purpose: str) -> list[tuple[str, str]]:
+    """All sentences of so many stories, each with its role in its story."""
+    rng, result = pipeline.rng(f"chapter 02, {purpose}"), []
+    for _ in range(stories_):
+        facts = stories.draw_facts(rng)
+        result += [*zip(write_sentences(facts, rng), facts.shape, strict=True)]
+    return result
+
+
+def sentence_batches(pipeline: Pipeline, *, batch: int) -> Iterator[Sequences]:
+    """Endless batches of single sentences, the same for every model."""
+    sentences = [text for text, _ in draw_sentences(pipeline, STORIES, purpose="sentences")]
+    packed = pack_documents(pipeline.tokenizer(), sentences)
+    return document_batches(packed, batch=batch, generator=pipeline.generator("chapter 02, sentence order"))
 
 
 def small_llama(pipeline: Pipeline, *, width: int = WIDTH, extra_tokens: int = 0) -> LlamaForCausalLM:

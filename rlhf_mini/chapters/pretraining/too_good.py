@@ -22,7 +22,7 @@ from rlhf_mini.models import sample, token_logits
 from rlhf_mini.pipeline import Pipeline
 from rlhf_mini.tensors import masked_mean, token_logp
 
-STEPS, WIDTH, HELD_OUT = 150, 32, 100
+STEPS, WIDTH, HELD_OUT = 120, 32, 100
 
 
 def colleagues_loss(model: PreTrainedModel, batch: Sequences) -> Tensor:
