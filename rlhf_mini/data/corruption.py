@@ -54,8 +54,9 @@ def draw_spans(
     """Where to cut holes into `length` tokens: (start, end) pairs in order, no two of which touch.
 
     About `rate` of the tokens, at least one and not all, are cut out in spans of `mean_length` on average.
-    All ways to share out holes and rests over so many spans are equally likely; the text may begin with a
-    hole or with a rest (Raffel et al. 2020, §3.3.4).
+    All ways to place so many spans are equally likely, at the text's beginning and end too. T5's own code
+    differs there: it alternates rests and spans, so that its last span always ends the text (Raffel et al.
+    2020, §3.3.4).
 
     Raises ValueError if `length` is below 2, the rate is outside (0, 1) or the mean length below 1.
     """
@@ -64,14 +65,12 @@ def draw_spans(
             f"need length ≥ 2, 0 < rate < 1 and mean_length ≥ 1; got {length}, {rate} and {mean_length}"
         )
     hidden = min(max(round(length * rate), 1), length - 1)
-    spans = min(max(round(hidden / mean_length), 1), hidden, length - hidden)
+    spans = min(max(round(hidden / mean_length), 1), hidden, length - hidden + 1)
     holes = _share_out(hidden, spans, generator)
-    rests = _share_out(length - hidden, spans, generator)
-    begins_with_hole = bool(torch.rand((), generator=generator) < 0.5)
-    result, place = [], 0
-    for hole, rest in zip(holes, rests, strict=True):
-        start = place if begins_with_hole else place + rest
-        result.append((start, start + hole))
+    rests = _share_out(length - hidden + 2, spans + 1, generator)
+    place, result = rests[0] - 1, []  # the first and the last rest may be empty
+    for hole, rest in zip(holes, rests[1:], strict=True):
+        result.append((place, place + hole))
         place += hole + rest
     return result
 

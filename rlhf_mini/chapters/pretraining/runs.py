@@ -5,12 +5,8 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any
 
-from transformers import PreTrainedTokenizerBase
-
 from rlhf_mini.batch import Sequences
 from rlhf_mini.chapters.pretraining.setting import draw_documents, generator_for
-from rlhf_mini.data.text import bits_per_byte, byte_count
-from rlhf_mini.data.tokenizer import train_tokenizer
 from rlhf_mini.loop import OptimizerConfig
 from rlhf_mini.methods.pretrain import (
     PretrainConfig,
@@ -28,7 +24,7 @@ LAYERS, CONTEXT = 2, 512
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """The settings of one short training; `vocabulary` 0 means the pipeline's own tokenizer.
+    """The settings of one short training.
 
     The held-out loss is measured `looks` times, evenly spread, the last time at the end.
     """
@@ -41,7 +37,6 @@ class Run:
     warmup_steps: int = 20
     final_fraction: float = 0.05
     clip_norm: float = 1.0
-    vocabulary: int = 0
     looks: int = 1
 
     def measured(self, pipeline: Pipeline) -> dict[str, Any]:
@@ -50,27 +45,18 @@ class Run:
 
 
 @lru_cache(maxsize=4)
-def _tokenizer(pipeline: Pipeline, vocabulary: int) -> PreTrainedTokenizerBase:
-    if not vocabulary:
-        return pipeline.tokenizer()
-    return train_tokenizer(draw_documents(pipeline, 2000, purpose="another tokenizer"), vocab_size=vocabulary)
-
-
-@lru_cache(maxsize=4)
-def _packed(pipeline: Pipeline, documents: int, vocabulary: int) -> Sequences:
-    texts = draw_documents(pipeline, documents, purpose="runs")
-    return pack_documents(_tokenizer(pipeline, vocabulary), texts)
+def _packed(pipeline: Pipeline, documents: int) -> Sequences:
+    return pack_documents(pipeline.tokenizer(), draw_documents(pipeline, documents, purpose="runs"))
 
 
 def train(pipeline: Pipeline, **settings: Any) -> dict[str, Any]:
     """Train a new model and measure it on held-out documents.
 
     Gives its parameters without the embedding, the training loss of each step in nats per token, the steps
-    of the looks with the held-out loss in nats per token at each, and of the last look nats per document,
-    tokens per document and bits per byte.
+    of the looks with the held-out loss in nats per token at each, and how many tokens a document has.
     """
     run = Run(**settings)
-    tokenizer = _tokenizer(pipeline, run.vocabulary)
+    tokenizer = pipeline.tokenizer()
     model = new_llama(
         vocab_size=len(tokenizer),
         width=run.width,
@@ -93,22 +79,19 @@ def train(pipeline: Pipeline, **settings: Any) -> dict[str, Any]:
     history = pretrain(
         model,
         document_batches(
-            _packed(pipeline, run.documents, run.vocabulary),
+            _packed(pipeline, run.documents),
             batch=run.batch,
             generator=generator_for(pipeline, "runs"),
         ),
         config=PretrainConfig(steps=run.steps, batch=run.batch, block=2, optimizer=_optimizer(run)),
         hooks=[look],
     )
-    nats = looks[run.steps]
     return {
         "parameters": sum(p.numel() for p in model.model.layers.parameters()),
         "loss": [entry["loss"] for entry in history],
         "looks": list(looks),
         "held_out": [value / tokens for value in looks.values()],
-        "nats_per_document": nats,
         "tokens_per_document": tokens,
-        "bits_per_byte": bits_per_byte(nats * HELD_OUT, byte_count(held_out)),
     }
 
 

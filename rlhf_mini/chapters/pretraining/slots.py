@@ -66,7 +66,7 @@ def probe(features: Tensor, labels: Tensor, *, trained_on: int, classes: int) ->
         loss = nn.functional.cross_entropy(readout(features[:trained_on]), labels[:trained_on])
         loss = loss + 1e-3 * readout.weight.square().sum()
         loss.backward()
-        return float(loss)
+        return float(loss.detach())
 
     optimizer.step(closure)
     with torch.no_grad():

@@ -1,0 +1,1 @@
+"""What chapter 02 claims, measured: `rlhf-mini claims 02` prints this table."""
