@@ -1,0 +1,65 @@
+"""Power laws: known ones are found again, and the fitted floor too; noise lowers R²."""
+
+import numpy as np
+import pytest
+
+from rlhf_mini.evaluation.power_law import PowerLaw, fit_floor, fit_power_law
+
+SIZES = [1e3, 3e3, 1e4, 3e4, 1e5]
+LAW = PowerLaw(floor=0.5, scale=2e3, exponent=0.3, r_squared=1.0)
+
+
+def test_by_hand():
+    """Each factor of four in size halves what is above the floor: exponent 1/2; at N = scale it is 1."""
+    law = fit_power_law([1.0, 4.0, 16.0], [3.0, 2.0, 1.5], floor=1.0)
+    assert (law.exponent, law.scale) == (pytest.approx(0.5), pytest.approx(4.0))
+    assert law(4.0) == pytest.approx(2.0)
+
+
+def test_a_known_law_is_found_again():
+    law = fit_power_law(SIZES, [LAW(n) for n in SIZES], floor=0.5)
+    assert law.exponent == pytest.approx(0.3)
+    assert law.scale == pytest.approx(2e3)
+    assert law.r_squared == pytest.approx(1.0)
+
+
+def test_the_floor_is_found_too():
+    law = fit_floor(SIZES, [LAW(n) for n in SIZES])
+    assert law.floor == pytest.approx(0.5, abs=0.01)
+    assert law.exponent == pytest.approx(0.3, abs=0.01)
+
+
+def test_a_wrong_floor_explains_less():
+    losses = [LAW(n) for n in SIZES]
+    assert (
+        fit_power_law(SIZES, losses, floor=0.0).r_squared < fit_power_law(SIZES, losses, floor=0.5).r_squared
+    )
+
+
+def test_noise_lowers_r_squared_as_a_correlation():
+    losses = [LAW(n) * (1.1 if i % 2 else 0.95) for i, n in enumerate(SIZES)]
+    law = fit_power_law(SIZES, losses, floor=0.5)
+    correlation = np.corrcoef(np.log(SIZES), np.log(np.array(losses) - 0.5))[0, 1]
+    assert law.r_squared == pytest.approx(correlation**2)
+    assert law.r_squared < 0.999
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("sizes", "losses", "floor"),
+    [
+        ([1, 2], [3, 2], 0),
+        ([1, 2, 3], [3, 2], 0),
+        ([0, 1, 2], [3, 2, 1], 0),
+        ([1, 2, 3], [3, 2, 1], 1),
+        ([2, 2, 2], [3, 2, 1], 0),
+    ],
+)
+def test_what_cannot_be_fitted_is_refused(sizes, losses, floor):
+    with pytest.raises(ValueError):
+        fit_power_law(sizes, losses, floor=floor)
+
+
+def test_a_floor_needs_four_points():
+    with pytest.raises(ValueError, match="four or more"):
+        fit_floor([1.0, 2.0, 3.0], [3.0, 2.0, 1.5])
