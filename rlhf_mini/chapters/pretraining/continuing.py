@@ -1,6 +1,6 @@
-"""Continuation: the first three words of a sentence are given; what does each of the four models write next?
+"""Continuation: the first three words of a sentence are given; what does each of the three models write next?
 
-Each is asked in the way that suits it best. The causal and the prefix model write token by token. The masked
+Each is asked in the way that suits it best. The causal model writes token by token. The masked
 model cannot know how long the text is to be, and so is told: it gets as many masks as the original has
 tokens, and fills them from left to right, reading its own words and the masks that are left. The span model
 gets one sentinel at the end of the text, writes a span, and is asked again until it writes the end token.
@@ -18,7 +18,7 @@ from rlhf_mini.chapters.pretraining.setting import draw_sentences, generator_for
 from rlhf_mini.data.tokenizer import decode_response, encode_text
 from rlhf_mini.methods.span_corruption import pack_source_target, target_logits
 from rlhf_mini.models import sample
-from rlhf_mini.models.masks import bidirectional_attention_mask, logits_under_mask, prefix_attention_mask
+from rlhf_mini.models.masks import bidirectional_attention_mask, logits_under_mask
 from rlhf_mini.pipeline import Pipeline
 from rlhf_mini.worlds.stories.parser import read_sentence
 
@@ -50,25 +50,6 @@ def continue_causal(pipeline: Pipeline, rows: Rows, lengths: Sequence[int]) -> R
         generator=generator_for(pipeline, "continuation"),
     )
     return [tokens[drawn].tolist() for tokens, drawn in zip(samples.tokens, samples.response, strict=True)]
-
-
-def continue_prefix(pipeline: Pipeline, rows: Rows, lengths: Sequence[int]) -> Rows:
-    """Token by token; the beginning is read from both sides."""
-    model, generator = trained(pipeline, "prefix"), generator_for(pipeline, "continuation")
-    end = pipeline.tokenizer().eos_token_id
-    written: Rows = [[] for _ in rows]
-    for _ in range(NEW_TOKENS):
-        going = [i for i, own in enumerate(written) if end not in own]
-        if not going:
-            break
-        batch = pack_source_target([rows[i] + written[i] for i in going], [[end]] * len(going), pad_token=0)
-        column = torch.arange(batch.source.shape[1])
-        given = column < torch.tensor([len(rows[i]) for i in going])[:, None]
-        look = prefix_attention_mask(batch.source_mask, given)
-        drawn = _draw(model, batch.source, look, batch.source_mask.sum(1) - 1, generator)
-        for i, token in zip(going, drawn.tolist(), strict=True):
-            written[i].append(token)
-    return written
 
 
 def continue_masked(pipeline: Pipeline, rows: Rows, lengths: Sequence[int]) -> Rows:
@@ -135,7 +116,6 @@ def _draw(
 WRITERS: MappingProxyType[str, Callable[[Pipeline, Rows, Sequence[int]], Rows]] = MappingProxyType(
     {
         "causal": continue_causal,
-        "prefix": continue_prefix,
         "masked": continue_masked,
         "spans": continue_spans,
     }
@@ -157,7 +137,7 @@ def grammatical(beginnings: Sequence[tuple[str, str]], written: Sequence[str]) -
 
 
 def continuation(pipeline: Pipeline) -> dict[str, float]:
-    """Share of grammatical sentences for each of the four models, and of the originals."""
+    """Share of grammatical sentences for each of the three models, and of the originals."""
     beginnings = draw_beginnings(pipeline, SENTENCES)
     numbers = {
         objective: grammatical(beginnings, continuations(pipeline, objective, beginnings))

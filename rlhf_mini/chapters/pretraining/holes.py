@@ -1,7 +1,7 @@
-"""Infilling: one word is cut out of a sentence. Each of the four models is asked in the way it was trained for.
+"""Infilling: one word is cut out of a sentence. Each of the three models is asked in the way it was trained for.
 
-The holes are words of one token at random places of sentences drawn anew. `causal` and `prefix`
-know what stands before the hole, `masked` and `spans` also what stands behind it. A causal model too can use
+The holes are words of one token at random places of sentences drawn anew. `causal` knows
+what stands before the hole, `masked` and `spans` also what stands behind it. A causal model too can use
 what stands behind, at a price: it scores the whole sentence with each of the words that it would put there,
 p(word | both sides) ∝ p(word | before) p(after | before, word), and so reads as many sentences as it tries
 words.
@@ -16,11 +16,10 @@ from rlhf_mini.chapters.pretraining.objectives import OBJECTIVES, mask_token, se
 from rlhf_mini.chapters.pretraining.setting import draw_sentences
 from rlhf_mini.data.tokenizer import encode_text
 from rlhf_mini.methods.span_corruption import pack_source_target, target_logits
-from rlhf_mini.models import response_logp
+from rlhf_mini.models import response_logp, token_logits
 from rlhf_mini.models.masks import (
     bidirectional_attention_mask,
     logits_under_mask,
-    prefix_attention_mask,
 )
 from rlhf_mini.pipeline import Pipeline
 
@@ -62,11 +61,9 @@ def hole_logits(pipeline: Pipeline, objective: str, holes: list[Hole]) -> Tensor
     """What a model says of every token in every hole: (holes, V)."""
     model, pad = trained(pipeline, objective), pipeline.tokenizer().pad_token_id
     rows, places = torch.arange(len(holes)), torch.tensor([len(hole.before) for hole in holes])
-    if objective in ("causal", "prefix"):
+    if objective == "causal":
         batch = pack_source_target([hole.before for hole in holes], [[pad]] * len(holes), pad_token=pad)
-        given = batch.source_mask if objective == "prefix" else torch.zeros_like(batch.source_mask)
-        look = prefix_attention_mask(batch.source_mask, given)
-        return logits_under_mask(model, batch.source, look)[rows, places - 1]
+        return token_logits(model, batch.source, batch.source_mask)[rows, places - 1]
     blank = mask_token(pipeline) if objective == "masked" else sentinels(pipeline)[0]
     texts = [[*hole.before, blank, *hole.after] for hole in holes]
     batch = pack_source_target(texts, [[blank]] * len(holes), pad_token=pad)

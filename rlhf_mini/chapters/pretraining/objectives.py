@@ -1,10 +1,9 @@
-"""Four models of about one size, trained on the same sentences in the same order with four objectives.
+"""Three models of about one size, trained on the same sentences in the same order with three objectives.
 
-`causal`, `prefix` and `masked` are one Llama under three masks; `spans` is an encoder–decoder with one layer
-on each side instead of two in one stack. All four know the tokenizer's tokens, a mask token and the
+`causal` and `masked` are one Llama under two masks; `spans` is an encoder–decoder with one layer on each side
+instead of two in one stack. All three know the tokenizer's tokens, a mask token and the
 sentinels, so that their vocabularies are equal. Steps, batches and optimizer are equal too. What cannot be
-equal is how many predictions a step teaches: every token for `causal`, about half of them for `prefix`, 15%
-for `masked`, and 15% and the sentinels for `spans`.
+equal is how many predictions a step teaches: every token for `causal`, 15% for `masked`, and 15% and the sentinels for `spans`.
 """
 
 from collections.abc import Callable
@@ -24,7 +23,6 @@ from rlhf_mini.chapters.pretraining.setting import (
 )
 from rlhf_mini.loop import OptimizerConfig
 from rlhf_mini.methods.masked_lm import masked_batches, masked_lm
-from rlhf_mini.methods.prefix_lm import prefix_batches, prefix_lm
 from rlhf_mini.methods.pretrain import PretrainConfig, pretrain
 from rlhf_mini.methods.span_corruption import new_t5, span_batches, span_corruption
 from rlhf_mini.models import freeze
@@ -55,16 +53,6 @@ def train_causal(pipeline: Pipeline) -> PreTrainedModel:
     model = small_llama(pipeline, extra_tokens=1 + SENTINELS)
     config = PretrainConfig(steps=STEPS, batch=1, block=2, optimizer=_adamw())
     pretrain(model, sentence_batches(pipeline, batch=BATCH), config=config)
-    return model
-
-
-def train_prefix(pipeline: Pipeline) -> PreTrainedModel:
-    """Next token behind a random cut; what stands before it is read from both sides."""
-    model = small_llama(pipeline, extra_tokens=1 + SENTINELS)
-    batches = prefix_batches(
-        sentence_batches(pipeline, batch=BATCH), generator=generator_for(pipeline, "cuts")
-    )
-    prefix_lm(model, batches, steps=STEPS, optimizer=_adamw())
     return model
 
 
@@ -106,17 +94,17 @@ def train_spans(pipeline: Pipeline) -> PreTrainedModel:
 
 
 OBJECTIVES: MappingProxyType[str, Callable[[Pipeline], PreTrainedModel]] = MappingProxyType(
-    {"causal": train_causal, "prefix": train_prefix, "masked": train_masked, "spans": train_spans}
+    {"causal": train_causal, "masked": train_masked, "spans": train_spans}
 )
 
 
 def build(pipeline: Pipeline, folder: Path, *, objective: str) -> None:
-    """Train one of the four and save it."""
+    """Train one of the three and save it."""
     OBJECTIVES[objective](pipeline).save_pretrained(folder)
 
 
 def trained(pipeline: Pipeline, objective: str) -> PreTrainedModel:
-    """One of the four models, frozen; trained now unless it is kept."""
+    """One of the three models, frozen; trained now unless it is kept."""
     folder = pipeline.kept(build, objective=objective)
     family = AutoModelForSeq2SeqLM if objective == "spans" else AutoModelForCausalLM
     return freeze(family.from_pretrained(folder)).to(pipeline.device)

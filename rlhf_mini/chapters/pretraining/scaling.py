@@ -11,8 +11,8 @@ from rlhf_mini.evaluation.power_law import fit_floor, fit_power_law
 from rlhf_mini.pipeline import Pipeline
 from rlhf_mini.worlds import stories
 
-WIDTHS = (8, 16, 24, 32, 48, 64)
-SIZES = (50, 200, 800, 3_840)
+WIDTHS = (8, 16, 32, 64)
+SIZES = (50, 400, 3_840)
 
 
 def run_of(width: int) -> Run:

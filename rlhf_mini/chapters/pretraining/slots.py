@@ -15,7 +15,6 @@ from rlhf_mini.models.masks import (
     bidirectional_attention_mask,
     causal_attention_mask,
     hidden_under_mask,
-    prefix_attention_mask,
 )
 from rlhf_mini.pipeline import Pipeline
 from rlhf_mini.tensors import last_true_index
@@ -33,7 +32,7 @@ def draw_labelled(pipeline: Pipeline, count: int) -> tuple[list[str], Tensor]:
 
 @torch.no_grad()
 def vectors(pipeline: Pipeline, objective: str, texts: list[str]) -> dict[str, Tensor]:
-    """One vector a sentence, (N, D), for each readout. The prefix model reads all of it as its prefix."""
+    """One vector a sentence, (N, D), for each readout."""
     model, packed = trained(pipeline, objective), pack_documents(pipeline.tokenizer(), texts)
     read: dict[str, list[Tensor]] = {name: [] for name in READOUTS}
     for rows in torch.arange(len(packed)).split(125):
@@ -43,7 +42,6 @@ def vectors(pipeline: Pipeline, objective: str, texts: list[str]) -> dict[str, T
         else:
             look = {
                 "causal": causal_attention_mask(part.mask),
-                "prefix": prefix_attention_mask(part.mask, part.mask),
                 "masked": bidirectional_attention_mask(part.mask),
             }[objective]
             hidden = hidden_under_mask(model, part.tokens, look)

@@ -1,5 +1,6 @@
 """A loss that is too good: what a colleague wrote, what it does to training, what the model then writes."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +22,7 @@ from rlhf_mini.methods.pretrain import document_loss
 from rlhf_mini.models import sample, token_logits
 from rlhf_mini.pipeline import Pipeline
 from rlhf_mini.tensors import masked_mean, token_logp
+from rlhf_mini.worlds import stories
 
 STEPS, WIDTH, HELD_OUT = 120, 32, 100
 
@@ -60,7 +62,10 @@ def symptoms(pipeline: Pipeline) -> dict[str, Any]:
     tokenizer = pipeline.tokenizer()
     held_out = draw_documents(pipeline, HELD_OUT, purpose="bug hunt, held out")
     tokens = sum(len(tokenizer(text, add_special_tokens=False)["input_ids"]) + 1 for text in held_out)
-    result: dict[str, Any] = {}
+    result: dict[str, Any] = {
+        "entropy": stories.entropy() * HELD_OUT / tokens,
+        "log_vocabulary": math.log(len(tokenizer)),
+    }
     for name, loss in (("wrong", colleagues_loss), ("right", repaired_loss)):
         model, losses = train_with(pipeline, loss)
         result[name] = losses
