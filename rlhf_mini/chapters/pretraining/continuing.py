@@ -2,8 +2,8 @@
 
 Each is asked in the way that suits it best. The causal model writes token by token. The masked
 model cannot know how long the text is to be, and so is told: it gets as many masks as the original has
-tokens, and fills them from left to right, reading its own words and the masks that are left. The span model
-gets one sentinel at the end of the text, writes a span, and is asked again until it writes the end token.
+tokens, and fills them from left to right, reading its own words and the masks that are left. The
+encoder–decoder reads the beginning with one mask behind it, and writes on from the beginning.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,16 +13,16 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from rlhf_mini.chapters.pretraining.objectives import OBJECTIVES, mask_token, sentinels, trained
+from rlhf_mini.chapters.pretraining.objectives import OBJECTIVES, mask_token, trained
 from rlhf_mini.chapters.pretraining.setting import draw_sentences, generator_for
 from rlhf_mini.data.tokenizer import decode_response, encode_text
-from rlhf_mini.methods.span_corruption import pack_source_target, target_logits
+from rlhf_mini.methods.denoising import pack_source_target, target_logits
 from rlhf_mini.models import sample
 from rlhf_mini.models.masks import bidirectional_attention_mask, logits_under_mask
 from rlhf_mini.pipeline import Pipeline
 from rlhf_mini.worlds.stories.parser import read_sentence
 
-SENTENCES, GIVEN, NEW_TOKENS, ROUNDS, SPAN = 200, 3, 40, 8, 10
+SENTENCES, GIVEN, NEW_TOKENS = 200, 3, 40
 
 Rows = list[list[int]]
 
@@ -69,39 +69,25 @@ def continue_masked(pipeline: Pipeline, rows: Rows, lengths: Sequence[int]) -> R
     return written
 
 
-def continue_spans(pipeline: Pipeline, rows: Rows, lengths: Sequence[int]) -> Rows:
-    """Span by span, each asked for by a sentinel behind the text so far."""
+@torch.no_grad()
+def continue_seq2seq(pipeline: Pipeline, rows: Rows, lengths: Sequence[int]) -> Rows:
+    """Token by token; the encoder has read the beginning with a mask behind it."""
+    model, generator = trained(pipeline, "seq2seq"), generator_for(pipeline, "continuation")
     end = pipeline.tokenizer().eos_token_id
-    generator = generator_for(pipeline, "continuation")
+    sources = [[*row, mask_token(pipeline)] for row in rows]
     written: Rows = [[] for _ in rows]
-    for _ in range(ROUNDS):
+    for _ in range(NEW_TOKENS):
         going = [i for i, own in enumerate(written) if end not in own]
         if not going:
             break
-        for i, span in zip(
-            going, _spans(pipeline, [rows[i] + written[i] for i in going], generator), strict=True
-        ):
-            written[i] += span
-    return written
-
-
-@torch.no_grad()
-def _spans(pipeline: Pipeline, texts: Rows, generator: torch.Generator) -> Rows:
-    """What the span model writes for one sentinel behind each text, without the sentinels."""
-    model, (first, *later) = trained(pipeline, "spans"), sentinels(pipeline)
-    targets: Rows = [[first] for _ in texts]
-    for _ in range(SPAN):
-        batch = pack_source_target([[*text, first] for text in texts], targets, pad_token=0)
-        logits = target_logits(model, batch)[:, -1]
+        targets = [[*rows[i][1:], *written[i]] for i in going]
+        batch = pack_source_target([sources[i] for i in going], targets, pad_token=0)
+        last = batch.target_mask.sum(1) - 1
+        logits = target_logits(model, batch)[torch.arange(len(going)), last]
         drawn = torch.multinomial(logits.softmax(-1), 1, generator=generator).squeeze(1)
-        targets = [[*target, token] for target, token in zip(targets, drawn.tolist(), strict=True)]
-    stops = set(later)
-    return [_until(target[1:], stops) for target in targets]
-
-
-def _until(tokens: list[int], stops: set[int]) -> list[int]:
-    places = [place for place, token in enumerate(tokens) if token in stops]
-    return tokens[: places[0]] if places else tokens
+        for i, token in zip(going, drawn.tolist(), strict=True):
+            written[i].append(token)
+    return written
 
 
 @torch.no_grad()
@@ -117,7 +103,7 @@ WRITERS: MappingProxyType[str, Callable[[Pipeline, Rows, Sequence[int]], Rows]] 
     {
         "causal": continue_causal,
         "masked": continue_masked,
-        "spans": continue_spans,
+        "seq2seq": continue_seq2seq,
     }
 )
 

@@ -1,7 +1,7 @@
 """Infilling: one word is cut out of a sentence. Each of the three models is asked in the way it was trained for.
 
-The holes are words of one token at random places of sentences drawn anew. `causal` knows
-what stands before the hole, `masked` and `spans` also what stands behind it. A causal model too can use
+The holes are words of one token at random places of sentences drawn anew, or a sentence's first token. `causal` knows
+what stands before the hole, `masked` and `seq2seq` also what stands behind it. A causal model too can use
 what stands behind, at a price: it scores the whole sentence with each of the words that it would put there,
 p(word | both sides) ∝ p(word | before) p(after | before, word), and so reads as many sentences as it tries
 words.
@@ -11,11 +11,12 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedTokenizerBase
 
-from rlhf_mini.chapters.pretraining.objectives import OBJECTIVES, mask_token, sentinels, trained
+from rlhf_mini.chapters.pretraining.objectives import OBJECTIVES, mask_token, trained
 from rlhf_mini.chapters.pretraining.setting import draw_sentences
 from rlhf_mini.data.tokenizer import encode_text
-from rlhf_mini.methods.span_corruption import pack_source_target, target_logits
+from rlhf_mini.methods.denoising import pack_source_target, target_logits
 from rlhf_mini.models import response_logp, token_logits
 from rlhf_mini.models.masks import (
     bidirectional_attention_mask,
@@ -23,7 +24,7 @@ from rlhf_mini.models.masks import (
 )
 from rlhf_mini.pipeline import Pipeline
 
-HOLES, RESCORED, TRIED = 600, 200, 24
+HOLES, RESCORED, TRIED = 400, 150, 24
 
 
 @dataclass(frozen=True)
@@ -35,9 +36,8 @@ class Hole:
     after: list[int]
 
 
-def cut_words(pipeline: Pipeline, text: str) -> list[Hole]:
+def cut_words(tokenizer: PreTrainedTokenizerBase, text: str) -> list[Hole]:
     """Every hole that the text offers: all its words that are one token."""
-    tokenizer = pipeline.tokenizer()
     tokens = encode_text(tokenizer, text)
     spelled = [*tokenizer.convert_ids_to_tokens(tokens), "."]  # Ġ begins a word; a letter goes on with one
     holes = []
@@ -53,38 +53,41 @@ def draw_holes(pipeline: Pipeline, count: int) -> list[Hole]:
     """One hole in each of `count` sentences, any of its words with equal chance."""
     rng = pipeline.rng("chapter 02, places of holes")
     sentences = [text for text, _ in draw_sentences(pipeline, count, purpose="holes")][:count]
-    return [rng.choice(cut_words(pipeline, text)) for text in sentences]
+    tokenizer = pipeline.tokenizer()
+    return [rng.choice(cut_words(tokenizer, text)) for text in sentences]
 
 
 @torch.no_grad()
 def hole_logits(pipeline: Pipeline, objective: str, holes: list[Hole]) -> Tensor:
-    """What a model says of every token in every hole: (holes, V)."""
+    """What a model says of every token in every hole: (holes, V).
+
+    The encoder–decoder reads the sentence with a mask in the hole; its decoder is given the text before.
+    """
     model, pad = trained(pipeline, objective), pipeline.tokenizer().pad_token_id
     rows, places = torch.arange(len(holes)), torch.tensor([len(hole.before) for hole in holes])
+    before = [hole.before for hole in holes]
     if objective == "causal":
-        batch = pack_source_target([hole.before for hole in holes], [[pad]] * len(holes), pad_token=pad)
+        batch = pack_source_target(before, before, pad_token=pad)
         return token_logits(model, batch.source, batch.source_mask)[rows, places - 1]
-    blank = mask_token(pipeline) if objective == "masked" else sentinels(pipeline)[0]
-    texts = [[*hole.before, blank, *hole.after] for hole in holes]
-    batch = pack_source_target(texts, [[blank]] * len(holes), pad_token=pad)
-    if objective == "spans":
-        return target_logits(model, batch)[:, 1]
+    texts = [[*hole.before, mask_token(pipeline), *hole.after] for hole in holes]
+    batch = pack_source_target(texts, [start[1:] for start in before], pad_token=pad)
+    if objective == "seq2seq":
+        return target_logits(model, batch)[rows, places - 1]
     look = bidirectional_attention_mask(batch.source_mask)
     return logits_under_mask(model, batch.source, look)[rows, places]
 
 
 @torch.no_grad()
-def rescored(pipeline: Pipeline, holes: list[Hole], *, tried: int) -> Tensor:
-    """The causal model's choice for each hole, (holes,), among the `tried` words it finds likeliest there.
+def rescored(pipeline: Pipeline, holes: list[Hole], *, among: Tensor) -> Tensor:
+    """The causal model's choice for each hole, (holes,): the word with which the whole sentence is likeliest.
 
-    Its choice is the word with which the whole sentence is likeliest.
+    `among` are the words that it tries, (W,), or for each hole its own, (holes, W).
     """
     model, pad = trained(pipeline, "causal"), pipeline.tokenizer().pad_token_id
-    candidates = hole_logits(pipeline, "causal", holes).topk(tried).indices
     choices = []
-    for hole, words in zip(holes, candidates, strict=True):
+    for hole, words in zip(holes, among.expand(len(holes), -1), strict=True):
         texts = [[*hole.before, word, *hole.after] for word in words.tolist()]
-        batch = pack_source_target(texts, [[pad]] * tried, pad_token=pad)
+        batch = pack_source_target(texts, [[pad]] * len(texts), pad_token=pad)
         counted = batch.source_mask.clone()
         counted[:, 0] = False
         logp = response_logp(model, batch.source, batch.source_mask, counted)
@@ -92,13 +95,30 @@ def rescored(pipeline: Pipeline, holes: list[Hole], *, tried: int) -> Tensor:
     return torch.stack(choices)
 
 
-def infilling(pipeline: Pipeline) -> dict[str, float]:
-    """Share of holes in which the missing word is the first choice, for each model and way of asking."""
-    holes = draw_holes(pipeline, HOLES)
+def draw_first_words(pipeline: Pipeline, count: int) -> list[Hole]:
+    """`count` sentences without their first token: nothing stands before the hole, and all behind it."""
+    tokenizer = pipeline.tokenizer()
+    holes = []
+    for text, _ in draw_sentences(pipeline, count, purpose="first words")[:count]:
+        first, *rest = encode_text(tokenizer, text)
+        holes.append(Hole([tokenizer.bos_token_id], first, [*rest, tokenizer.eos_token_id]))
+    return holes
+
+
+def _shares(pipeline: Pipeline, holes: list[Hole]) -> dict[str, float]:
+    """Share of holes in which the missing token is the first choice, for each model and way of asking."""
     right = torch.tensor([hole.word for hole in holes])
     shares = {
         objective: float((hole_logits(pipeline, objective, holes).argmax(1) == right).float().mean())
         for objective in OBJECTIVES
     }
-    choices = rescored(pipeline, holes[:RESCORED], tried=TRIED)
+    likeliest = hole_logits(pipeline, "causal", holes[:RESCORED]).topk(TRIED).indices
+    choices = rescored(pipeline, holes[:RESCORED], among=likeliest)
     return {**shares, "causal_rescored": float((choices == right[:RESCORED]).float().mean())}
+
+
+def infilling(pipeline: Pipeline) -> dict[str, float]:
+    """Holes at random words, and (names that begin with `first_`) at the first token of a sentence."""
+    anywhere = _shares(pipeline, draw_holes(pipeline, HOLES))
+    first = _shares(pipeline, draw_first_words(pipeline, HOLES))
+    return {**anywhere, **{f"first_{name}": share for name, share in first.items()}}

@@ -16,7 +16,6 @@ from rlhf_mini.worlds.stories.grammar import write_sentences
 
 WIDTH, LAYERS, HEADS, BATCH = 64, 2, 4, 16
 DOCUMENTS, STORIES = 8_000, 3_000
-SENTINELS = 8  # no sentence of the world has so many spans
 
 
 def optimizer(*, steps: int, learning_rate: float = 1e-2) -> OptimizerConfig:

@@ -37,7 +37,7 @@ def vectors(pipeline: Pipeline, objective: str, texts: list[str]) -> dict[str, T
     read: dict[str, list[Tensor]] = {name: [] for name in READOUTS}
     for rows in torch.arange(len(packed)).split(125):
         part = packed.rows(rows)
-        if objective == "spans":
+        if objective == "seq2seq":
             hidden = model.encoder(input_ids=part.tokens, attention_mask=part.mask.long()).last_hidden_state
         else:
             look = {

@@ -1,7 +1,9 @@
-"""Span corruption: an encoder reads a text with holes, a decoder writes what they held (T5).
+"""Denoising: an encoder reads a text with holes, a decoder writes the whole text (BART).
 
-Simplifications compared with Raffel et al. (2020): spans are drawn anew whenever a document is seen, a row is
-one document, and nothing is dropped out.
+Span corruption as in T5 differs in the target: there the decoder writes only what the holes held, which is
+less to compute for the same holes, and at our few updates too little to learn from. Simplifications compared
+with Lewis et al. (2020): spans are drawn anew whenever a document is seen, a row is one document, sentences
+are not permuted, and nothing is dropped out. The model is a T5, whose positions are relative.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,7 +20,7 @@ from rlhf_mini.loop import Hook, OptimizerConfig, fit
 from rlhf_mini.losses import next_token_loss
 from rlhf_mini.tensors import masked_mean, token_logp
 
-MEAN_SPAN = 3.0
+MEAN_SPAN = 2.0
 EMBEDDING_SCALE = 0.1  # of the standard deviation that T5 starts with: the rates of small Llamas suit it
 
 
@@ -76,26 +78,21 @@ def pack_source_target(
     return SourceTarget(*tensors)
 
 
-def span_batches(
-    batches: Iterator[Sequences],
-    *,
-    rate: float,
-    sentinels: Sequence[int],
-    pad_token: int,
-    generator: torch.Generator,
+def noisy_batches(
+    batches: Iterator[Sequences], *, rate: float, mask_token: int, pad_token: int, generator: torch.Generator
 ) -> Iterator[SourceTarget]:
-    """Each batch of documents with spans cut out, a share `rate` of the tokens; the begin token always stays.
+    """Each batch of documents with spans replaced by one mask token each; the begin token always stays.
 
-    T5's rate is 0.15.
+    `rate` is the share of tokens in the spans; BART's is 0.3. The target is the whole document.
     """
     for batch in batches:
-        pairs = []
+        sources, targets = [], []
         for tokens, mask in zip(batch.tokens, batch.mask, strict=True):
             begin, *text = tokens[mask].tolist()
             spans = draw_spans(len(text), rate=rate, mean_length=MEAN_SPAN, generator=generator)
-            source, target = corrupt_spans(text, spans, sentinels=sentinels)
-            pairs.append(([begin, *source], target))
-        sources, targets = zip(*pairs, strict=True)
+            source, _ = corrupt_spans(text, spans, sentinels=[mask_token] * (len(spans) + 1))
+            sources.append([begin, *source])
+            targets.append(text)
         yield pack_source_target(sources, targets, pad_token=pad_token)
 
 
@@ -110,7 +107,7 @@ def target_logits(model: PreTrainedModel, batch: SourceTarget) -> Tensor:
     ).logits
 
 
-def span_corruption(
+def denoise(
     model: PreTrainedModel,
     batches: Iterator[SourceTarget],
     *,
@@ -118,7 +115,7 @@ def span_corruption(
     optimizer: OptimizerConfig,
     hooks: Sequence[Hook] = (),
 ) -> list[dict[str, float]]:
-    """Train `model` in place to write the targets of `span_batches`; returns the history of `fit`.
+    """Train `model` in place to write the targets of `noisy_batches`; returns the history of `fit`.
 
     Minimises the mean of −log p(target t | targets before t, source) over the target tokens; nats a token.
     """
@@ -137,5 +134,5 @@ def span_corruption(
         optimizer=optimizer,
         steps=steps,
         hooks=hooks,
-        description="span corruption",
+        description="denoising",
     )
