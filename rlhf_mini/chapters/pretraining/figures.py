@@ -21,11 +21,11 @@ from rlhf_mini.tensors import token_logp
 
 WORDS = ("a", "fox", "ran")
 # What a toy model gives to each right word, by what it has read: from the left, and from both sides.
-FROM_THE_LEFT, FROM_BOTH_SIDES = (0.5, 0.1, 0.4), 0.8
+FROM_THE_LEFT, FROM_BOTH_SIDES, WITH_ENCODER = (0.5, 0.1, 0.4), 0.8, (0.9, 0.8, 0.9)
 
 
 def toy_losses() -> dict[str, list[float]]:
-    """The losses of the drawn example in nats, by the library: three tokens, one masked token, one span."""
+    """The losses of the drawn example in nats, by the library: three tokens, one masked token, three tokens again."""
     tokens = torch.tensor([[0, 1, 2, 3]])  # begin, a, fox, ran
 
     def logits(probabilities: Sequence[float], targets: Sequence[int]) -> Tensor:
@@ -38,8 +38,10 @@ def toy_losses() -> dict[str, list[float]]:
 
     left = logits([*FROM_THE_LEFT, 0.25], [1, 2, 3, 0])
     hole = logits([0.25, 0.25, FROM_BOTH_SIDES, 0.25], [0, 1, 2, 3])
+    aided = logits([*WITH_ENCODER, 0.25], [1, 2, 3, 0])
     return {
         "causal": next_token_loss(token_logp(left, tokens))[0, 1:].tolist(),
+        "seq2seq": next_token_loss(token_logp(aided, tokens))[0, 1:].tolist(),
         "masked": [float(masked_token_loss(hole, tokens)[0, 2])],
     }
 
@@ -47,12 +49,12 @@ def toy_losses() -> dict[str, list[float]]:
 def objectives_flow() -> Flow:
     """One row an objective: what the model reads, under which mask, and what its loss is made of."""
     losses = toy_losses()
-    causal = " ".join(f"{value:.2f}" for value in losses["causal"])
+    causal, aided = (" ".join(f"{v:.2f}" for v in losses[name]) for name in ("causal", "seq2seq"))
     hole = f"{losses['masked'][0]:.2f}"
     rows = (
         ("causal", "begin a fox", "looks left", "a fox ran", f"−log p:\n{causal}"),
         ("masked", "begin a ▢ ran", "looks both ways", "▢ = fox", f"−log p:\n{hole}"),
-        ("seq2seq", "begin a X ran", "encoder both ways\ndecoder left", "X fox Y", f"−log p of fox:\n{hole}"),
+        ("seq2seq", "begin a ▢ ran", "encoder both ways\ndecoder left", "a fox ran", f"−log p:\n{aided}"),
     )
     boxes, arrows = [], []
     for row, (name, read, mask, said, loss) in enumerate(rows):
