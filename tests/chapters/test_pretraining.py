@@ -1,4 +1,4 @@
-"""Chapter 02's room: what is written by hand equals the libraries; holes, drawings and loaders do what they say."""
+"""Chapter 02's room: what is written by hand equals the libraries; holes and drawings do what they say."""
 
 import json
 import math
@@ -174,8 +174,9 @@ def test_solutions_equal_the_library():
 # --------------------------------------------------------------------------------------------------- bug hunt
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_the_colleagues_loss_is_minimal_for_a_model_that_copies():
-    """Logits that shout each position's own token: the colleague sees a loss of 0, the truth is worse than a guess."""
+    """Logits that shout each position's own token: the colleague sees 0, the truth is bad."""
 
     class Copier(torch.nn.Module):
         device = torch.device("cpu")
@@ -213,6 +214,7 @@ def test_places_end_with_the_hero_and_hold_it_back(built):
     assert all("story of" not in tokenizer.decode(row) for row in plain.tokens)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_a_look_by_hand(built, monkeypatch):
     places = copying.draw_places(built, 4, titled=True)
     right = places.tokens[places.response]
@@ -226,6 +228,7 @@ def test_a_look_by_hand(built, monkeypatch):
     assert seen["surprise"] == pytest.approx((3 * math.log(2) + math.log(4)) / 4)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_when_copying_rises(monkeypatch):
     log = [
         {"step": s, "probability": p, "control": 0.02, "nats_per_document": 40.0}

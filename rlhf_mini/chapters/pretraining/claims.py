@@ -89,9 +89,11 @@ CLAIMS = (
     ),
     Claim(
         "training choices",
-        "A constant rate, no warm-up, no clipping, four times the rate, or a quarter of the steps at four times the batch: each ends above the base model's settings.",
+        "No warm-up, four times the rate, or a quarter of the steps at four times the batch: each ends at least 0.3 nats per token above the base model's settings.",
         ablation,
-        lambda m: all(m["as the base model"] < m[name] for name in CHOICES if name != "as the base model"),
+        lambda m: all(
+            m[name] > m["as the base model"] + 0.3 for name in ("no warm-up", "rate × 4", "batch 64")
+        ),
     ),
     Claim(
         "model size",
