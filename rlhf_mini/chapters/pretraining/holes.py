@@ -1,6 +1,7 @@
 """Infilling: one word is cut out of a sentence. Each of the three models is asked in the way it was trained for.
 
-The holes are words of one token at random places of sentences drawn anew, or a sentence's first token. `causal` knows
+The holes are words of one token at random places of sentences drawn anew, or a sentence's
+first word. `causal` knows
 what stands before the hole, `masked` and `seq2seq` also what stands behind it. A causal model too can use
 what stands behind, at a price: it scores the whole sentence with each of the words that it would put there,
 p(word | both sides) ∝ p(word | before) p(after | before, word), and so reads as many sentences as it tries
@@ -96,13 +97,14 @@ def rescored(pipeline: Pipeline, holes: list[Hole], *, among: Tensor) -> Tensor:
 
 
 def draw_first_words(pipeline: Pipeline, count: int) -> list[Hole]:
-    """`count` sentences without their first token: nothing stands before the hole, and all behind it."""
+    """`count` sentences without their first word, one token: nothing stands before the hole, all behind it."""
     tokenizer = pipeline.tokenizer()
-    holes = []
-    for text, _ in draw_sentences(pipeline, count, purpose="first words")[:count]:
+    holes: list[Hole] = []
+    for text, _ in draw_sentences(pipeline, count, purpose="first words"):
         first, *rest = encode_text(tokenizer, text)
-        holes.append(Hole([tokenizer.bos_token_id], first, [*rest, tokenizer.eos_token_id]))
-    return holes
+        if tokenizer.convert_ids_to_tokens(rest[0])[0] == "Ġ":
+            holes.append(Hole([tokenizer.bos_token_id], first, [*rest, tokenizer.eos_token_id]))
+    return holes[:count]
 
 
 def _shares(pipeline: Pipeline, holes: list[Hole]) -> dict[str, float]:
@@ -118,7 +120,7 @@ def _shares(pipeline: Pipeline, holes: list[Hole]) -> dict[str, float]:
 
 
 def infilling(pipeline: Pipeline) -> dict[str, float]:
-    """Holes at random words, and (names that begin with `first_`) at the first token of a sentence."""
+    """Holes at random words, and (names that begin with `first_`) at the first word of a sentence."""
     anywhere = _shares(pipeline, draw_holes(pipeline, HOLES))
     first = _shares(pipeline, draw_first_words(pipeline, HOLES))
     return {**anywhere, **{f"first_{name}": share for name, share in first.items()}}
