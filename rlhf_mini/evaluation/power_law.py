@@ -35,7 +35,7 @@ def fit_power_law(sizes: Sequence[float], losses: Sequence[float], *, floor: flo
     Raises ValueError on fewer than three points, a size that is not above 0, a loss not above the floor, or
     sizes that are all one.
 
-    >>> law = fit_power_law([1, 4, 16], [3.0, 2.0, 1.5], floor=1.0)
+    >>> law = fit_power_law([1.0, 4.0, 16.0], [3.0, 2.0, 1.5], floor=1.0)
     >>> round(law.exponent, 6), round(law.scale, 6), round(law.r_squared, 6)
     (0.5, 4.0, 1.0)
     """
