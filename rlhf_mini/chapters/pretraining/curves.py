@@ -44,7 +44,7 @@ def late_training_curves(here: Numbers, recorded: Sequence[Numbers], entropy: fl
         levels=[Level("entropy of\nthe grammar", entropy)],
         xlabel="step",
         ylabel="loss (nats per document)",
-        alt="After the first steps the held-out loss of a document falls slowly, then drops within a few hundred steps, at another time on each seed, and comes near the grammar's entropy.",
+        alt="After the first steps the held-out loss of a document falls in small uneven steps, at other times on each seed, and ends a little above the grammar's entropy.",
     )
 
 
