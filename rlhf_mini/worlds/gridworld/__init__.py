@@ -3,8 +3,8 @@
 The robot starts at the bottom left; the goal, worth 20, is at the top right. Its first move chooses: right,
 which pays 5 at once and leads along a corridor to an exit that pays nothing; or up, which costs 1 and leads
 into a room from which the goal can be reached. In the room the shortest way runs along pits, which cost 20; a
-way two moves longer keeps away from them. Every other move costs 1, and with probability ``slip`` the robot
-moves at a right angle to where it meant to go.
+way two moves longer keeps away from them. Every other move costs 0.5, and with probability ``slip``
+the robot moves at a right angle to where it meant to go.
 
     >>> import gymnasium
     >>> env = gymnasium.make("rlhf_mini/RobotGrid-v0", slip=0.1, render_mode="ansi")
@@ -31,6 +31,7 @@ from rlhf_mini.worlds.gridworld.layout import (
     FLOOR,
     GOAL,
     PIT,
+    ROOM,
     START,
     TWO_DOORS,
     WALL,
@@ -48,7 +49,7 @@ if ROBOT_GRID not in gymnasium.registry:
         id=ROBOT_GRID,
         entry_point="rlhf_mini.worlds.gridworld.environment:RobotGrid",
         max_episode_steps=STEP_LIMIT,
-        kwargs={"slip": 0.0, "step_cost": 1.0, "discount": 0.99},
+        kwargs={"slip": 0.0, "step_cost": 0.5, "discount": 0.99},
     )
 
 __all__ = [
@@ -61,6 +62,7 @@ __all__ = [
     "PIT",
     "RIGHT",
     "ROBOT_GRID",
+    "ROOM",
     "START",
     "STEP_LIMIT",
     "TWO_DOORS",

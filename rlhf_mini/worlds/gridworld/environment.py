@@ -37,7 +37,7 @@ class RobotGrid(gymnasium.Env):
         layout: Layout | str = TWO_DOORS,
         *,
         slip: float = 0.0,
-        step_cost: float = 1.0,
+        step_cost: float = 0.5,
         discount: float = 0.99,
         prizes: Prizes | None = None,
         render_mode: str | None = None,
@@ -58,7 +58,7 @@ class RobotGrid(gymnasium.Env):
         self.state = self.layout.start
         # What can follow each state and action, so that a step needs one random number and a short sum.
         self._next = [
-            [(row.nonzero()[0], row[row > 0].cumsum()) for row in rows]
+            [(row.nonzero()[0].tolist(), row[row > 0].tolist(), row[row > 0].cumsum()) for row in rows]
             for rows in self.model.transitions.numpy()
         ]
         self._paid = self.model.rewards.tolist()
@@ -76,12 +76,12 @@ class RobotGrid(gymnasium.Env):
         """Move. After the end of an episode the robot stays where it is, and is paid nothing."""
         if not self.action_space.contains(action):
             raise ValueError(f"An action is 0, 1, 2 or 3 ({', '.join(ACTIONS)}); received {action!r}.")
-        cells, cumulative = self._next[self.state][action]
+        cells, chances, cumulative = self._next[self.state][action]
+        # The sum may end in 0.9999…: the last cell takes what rounding left over.
         drawn = min(int(cumulative.searchsorted(self.np_random.random(), side="right")), len(cells) - 1)
-        before, self.state = self.state, int(cells[drawn])
+        before, self.state = self.state, cells[drawn]
         reward = self._paid[before][action][self.state]
-        chance = float(np.diff(cumulative, prepend=0.0)[drawn])
-        return self.state, reward, self._ends[self.state], False, {"probability": chance}
+        return self.state, reward, self._ends[self.state], False, {"probability": chances[drawn]}
 
     def render(self) -> np.ndarray | str | None:
         """The grid as it stands: an array of pixels, or text with the robot as ``R``."""

@@ -138,3 +138,12 @@ TWO_DOORS = parse_layout("""
     .#######
     S......E
 """)
+
+# The same room without the other door: what is left to choose is the way along the pits or the way round.
+ROOM = parse_layout("""
+    ...PPPPG
+    ........
+    .#......
+    .#......
+    S#######
+""")

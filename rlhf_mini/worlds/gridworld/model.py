@@ -48,7 +48,7 @@ def grid_mdp(
     layout: Layout,
     *,
     slip: float = 0.0,
-    step_cost: float = 1.0,
+    step_cost: float = 0.5,
     discount: float = 0.99,
     prizes: Prizes | None = None,
 ) -> FiniteMDP:

@@ -1,0 +1,1 @@
+"""Chapter 01, grid-world RL: the experiments."""
