@@ -1,1 +1,1 @@
-"""The experiments of the chapters: what a notebook runs and a record repeats over seeds, one package a chapter."""
+"""The chapters' experiments, one package a chapter: what a notebook runs, and a record over seeds repeats."""

@@ -11,11 +11,13 @@ Three kinds of numbers occur:
 - *per token* ``(B, T)``, aligned with the tokens: log-probabilities, rewards, values, advantages of tokens;
 - *per state and token* ``(S, V)``, with one row for each beginning that can go on: logits, action values.
 
-Of a toy language, a policy is anything that maps tokens ``(B, T)`` to logits ``(B, T, V)``, as a causal language model does: a
-``TablePolicy``, or ``lambda tokens: model(tokens).logits``. Everything is differentiable, and float64.
+Of a toy language, a policy is anything that maps tokens ``(B, T)`` to logits ``(B, T, V)``, as a causal
+language model does: a ``TablePolicy``, or ``lambda tokens: model(tokens).logits``. Everything is
+differentiable, and float64.
 
-A ``FiniteMDP`` is any small Markov decision process, as tables. Its policies are tables too, ``(S, A)``. Their
-values, visits and gradients are solutions of linear equations, its best policy the end of a few iterations.
+A ``FiniteMDP`` is any small Markov decision process, as tables. Its policies are tables too, ``(S, A)``.
+Their values, visits and gradients are solutions of linear equations, its best policy the end of a few
+iterations.
 """
 
 from rlhf_mini.exact.distributions import (

@@ -3,11 +3,12 @@
 Control, which improves the policy as it walks, is in ``tabular_control``. All work on any gymnasium
 environment whose states and actions are numbers. Compared with the book (Sutton and Barto, *Reinforcement
 Learning*): a table begins at 0, steps may shrink with the number of visits, and an episode that a time limit
-cuts off has not ended: where the book's pseudo-code knows terminal states only, a state in which an episode was
-cut off keeps the value that the table gives it.
+cuts off has not ended: where the book's pseudo-code knows terminal states only, a state in which an episode
+    was cut off keeps the value that the table gives it.
 
 All return tables as float64 tensors and a list with one entry an episode: its undiscounted ``return``, its
-``steps``, whether it ``terminated`` (1) or was truncated (0) and, where there is exploration, its ``epsilon``.
+``steps``, whether it ``terminated`` (1) or was truncated (0) and, where there is exploration, its
+``epsilon``.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -30,9 +31,9 @@ Step = tuple[int, int, float, int, bool]
 class PredictionConfig:
     """`episodes` episodes at discount `discount`.
 
-    The n-th update of an entry moves it by `step_size / n**step_size_decay` of the error. A decay of 0 keeps the
-    step constant; 1, with a step size of 1, makes the entry the mean of its targets; between ½ (excluded) and 1
-    the table converges (Robbins and Monro).
+    The n-th update of an entry moves it by `step_size / n**step_size_decay` of the error. A decay of 0 keeps
+    the step constant; 1, with a step size of 1, makes the entry the mean of its targets; between ½ (excluded)
+    and 1 the table converges (Robbins and Monro).
     """
 
     episodes: int
@@ -54,8 +55,8 @@ class PredictionConfig:
 class ControlConfig(PredictionConfig):
     """As `PredictionConfig`, and exploration: a random action with probability ε, else a best one.
 
-    ε goes in equal steps from `epsilon` in the first episode to `epsilon_final` in the last; it stays `epsilon`
-    if `epsilon_final` is None.
+    ε goes in equal steps from `epsilon` in the first episode to `epsilon_final` in the last; it stays
+    `epsilon` if `epsilon_final` is None.
     """
 
     epsilon: float
@@ -130,7 +131,7 @@ class StepSizes:
 def starts(
     env: gymnasium.Env, config: PredictionConfig, generator: np.random.Generator
 ) -> Iterator[tuple[int, int]]:
-    """Reset the environment for each episode: its number, from 1, and first state. Seeds it once, at first."""
+    """Reset the environment for each episode; yields its number, from 1, and first state. Seeds it once."""
     seed = int(generator.integers(2**31))
     for episode in range(1, config.episodes + 1):
         state, _ = env.reset(seed=seed if episode == 1 else None)

@@ -1,10 +1,11 @@
 """Learning what to do by walking: SARSA, expected SARSA and Q-learning, with a table for memory.
 
-The three differ in one line, what the next state is held to be worth. As in ``tabular``, tables begin at 0 and
-a state in which an episode was cut off keeps its value, while a terminal one is worth 0.
+The three differ in one line, what the next state is held to be worth. As in ``tabular``, tables begin at 0
+and a state in which an episode was cut off keeps its value, while a terminal one is worth 0.
 
-Each returns Q (S, A) float64 and a log with one entry an episode: ``return`` (undiscounted, with exploration),
-``steps``, ``terminated`` and ``epsilon``. Raises ValueError unless the environment's spaces are ``Discrete``.
+Each returns Q (S, A) float64 and a log with one entry an episode: ``return`` (undiscounted, with
+exploration), ``steps``, ``terminated`` and ``epsilon``. Raises ValueError unless the environment's spaces are
+``Discrete``.
 """
 
 from collections.abc import Callable, Sequence
@@ -79,8 +80,8 @@ def q_learning(
 ) -> tuple[Tensor, Log]:
     """Q-learning: the next state is worth what its best action is worth, whatever will be taken.
 
-    ``Q(s, a) ← Q(s, a) + α (r + γ max_b Q(s', b) − Q(s, a))``. So it learns the value of the best policy while
-    it follows another one, and does not mind what exploration costs on the way.
+    ``Q(s, a) ← Q(s, a) + α (r + γ max_b Q(s', b) − Q(s, a))``. So it learns the value of the best policy
+    while it follows another one, and does not mind what exploration costs on the way.
 
     Args:
         generator: draws the actions, and the seed of the environment.
@@ -103,8 +104,8 @@ def expected_sarsa(
 ) -> tuple[Tensor, Log]:
     """Expected SARSA: the next state is worth the mean of its actions under the ε-greedy policy.
 
-    ``Q(s, a) ← Q(s, a) + α (r + γ Σ_b π(b | s') Q(s', b) − Q(s, a))``. It learns what SARSA learns, without the
-    noise of the one action that SARSA draws.
+    ``Q(s, a) ← Q(s, a) + α (r + γ Σ_b π(b | s') Q(s', b) − Q(s, a))``. It learns what SARSA learns, without
+    the noise of the one action that SARSA draws.
 
     Args:
         generator: draws the actions, and the seed of the environment.
@@ -126,7 +127,7 @@ def _learn(
     generator: np.random.Generator,
     hooks: Sequence[TableHook],
 ) -> tuple[Tensor, Log]:
-    """The walk of Q-learning and expected SARSA; `worth` says what a state's row of Q makes of it, given ε."""
+    """The walk of Q-learning and expected SARSA; `worth` of a row of Q and ε is the state's worth."""
     q = np.zeros(table_shape(env))
     sizes = StepSizes(config, q.shape)
     log: Log = []

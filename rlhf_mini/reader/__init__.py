@@ -6,6 +6,7 @@ from rlhf_mini.reader.bars import interval_bars, score_histogram
 from rlhf_mini.reader.colab import first_cell, repository_address, setup
 from rlhf_mini.reader.diagrams import Arrow, Box, Flow, flow_diagram
 from rlhf_mini.reader.frames import frames
+from rlhf_mini.reader.grids import grid_picture
 from rlhf_mini.reader.picture import Picture, beside, new_figure, picture, show
 from rlhf_mini.reader.plots import (
     Curve,
@@ -31,6 +32,7 @@ __all__ = [
     "first_cell",
     "flow_diagram",
     "frames",
+    "grid_picture",
     "interval_bars",
     "learning_curves",
     "new_figure",

@@ -94,7 +94,11 @@ def sweeps_of_value_iteration(*, slip: float = 0.0, discount: float = 0.99, swee
     mdp = grid_mdp(TWO_DOORS, slip=slip, discount=discount)
     found = value_iteration(mdp).sweeps[: sweeps + 1]
     return [
-        {"sweep": number, "values": values.numpy(), "policy": greedy_policy(action_values(mdp, values)).numpy()}
+        {
+            "sweep": number,
+            "values": values.numpy(),
+            "policy": greedy_policy(action_values(mdp, values)).numpy(),
+        }
         for number, values in enumerate(found)
     ]
 
@@ -126,7 +130,9 @@ def route(mdp: FiniteMDP, policy: Tensor, layout: Layout) -> Route:
     enters = torch.einsum("s,sa,sat->t", visits, policy, mdp.transitions)
     beside = [cell for cell in range(layout.size) if not mdp.terminal[cell] and _beside_a_pit(layout, cell)]
     upper = layout.neighbour(layout.start, UP)
-    leaves = torch.einsum("a,at->t", policy[layout.start], mdp.transitions[layout.start]) * visits[layout.start]
+    leaves = (
+        torch.einsum("a,at->t", policy[layout.start], mdp.transitions[layout.start]) * visits[layout.start]
+    )
     return Route(
         value=float(mdp.start @ evaluate_policy(mdp, policy).state),
         goes_up=float(leaves[upper]),
@@ -225,7 +231,5 @@ def prediction_errors(method: str, seed: int, *, config: PredictionConfig, slip:
     def measure(episode: int, values: Tensor) -> None:
         errors.append(float((weight * (values - exact) ** 2).sum().sqrt()))
 
-    PREDICTION[method](
-        env, policy, config=config, generator=np.random.default_rng(seed), hooks=[measure]
-    )
+    PREDICTION[method](env, policy, config=config, generator=np.random.default_rng(seed), hooks=[measure])
     return np.array(errors)

@@ -15,8 +15,9 @@ class RobotGrid(gymnasium.Env):
     """A robot walks a grid, and pays for its steps until it comes to a goal, a pit or an exit.
 
     The observation is the number of the robot's cell; the actions are 0 up, 1 right, 2 down, 3 left. Every
-    step is sampled from the tables in ``model``. ``info["probability"]`` is the chance that this step had. The
-    environment never truncates: made with ``gymnasium.make``, it is wrapped in gymnasium's own time limit.
+    step is sampled from the tables in ``model``. ``info["probability"]`` is the chance that this step had.
+    The environment never truncates: made with ``gymnasium.make``, it is wrapped in gymnasium's own time
+    limit.
 
     Args:
         layout: the map, as a ``Layout`` or as text.
@@ -45,7 +46,8 @@ class RobotGrid(gymnasium.Env):
         """Build the tables; the robot is placed by ``reset``."""
         if render_mode is not None and render_mode not in self.metadata["render_modes"]:
             raise ValueError(
-                f"render_mode must be one of {self.metadata['render_modes']} or None; received {render_mode!r}."
+                f"render_mode must be one of {self.metadata['render_modes']} or None; "
+                f"received {render_mode!r}."
             )
         self.layout = parse_layout(layout) if isinstance(layout, str) else layout
         self.prizes = prizes or Prizes()

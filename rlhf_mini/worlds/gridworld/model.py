@@ -27,9 +27,7 @@ class Prizes:
     first_up: float = -1.0
 
 
-def move_reward(
-    layout: Layout, cell: int, there: int, *, step_cost: float, prizes: Prizes
-) -> float:
+def move_reward(layout: Layout, cell: int, there: int, *, step_cost: float, prizes: Prizes) -> float:
     """What one move pays. One number applies: the prize of an end, else of a door, else minus the step cost.
 
     A move into a wall leads nowhere and costs a step.
@@ -38,7 +36,10 @@ def move_reward(
     if layout.marks[there] in ends:
         return ends[layout.marks[there]]
     if layout.marks[cell] == START:
-        doors = {layout.neighbour(cell, RIGHT): prizes.first_right, layout.neighbour(cell, UP): prizes.first_up}
+        doors = {
+            layout.neighbour(cell, RIGHT): prizes.first_right,
+            layout.neighbour(cell, UP): prizes.first_up,
+        }
         doors.pop(cell, None)  # where a wall stands there is no door
         return doors.get(there, -step_cost)
     return -step_cost

@@ -26,7 +26,8 @@ GLYPHS = {
 def _write(pixels: np.ndarray, text: str, *, bottom: int, right: int, size: int = 2) -> None:
     """Writes a number with its lower right corner here."""
     columns = [
-        [[int(bits) >> (2 - x) & 1 for x in range(3)] + [0] for bits in GLYPHS[character]] for character in text
+        [[int(bits) >> (2 - x) & 1 for x in range(3)] + [0] for bits in GLYPHS[character]]
+        for character in text
     ]
     image = np.kron(np.concatenate(columns, axis=1)[:, :-1], np.ones((size, size))).astype(bool)
     height, width = image.shape
