@@ -1,0 +1,1 @@
+"""What the chapters run: experiments that return numbers, one package a chapter."""
