@@ -1,7 +1,7 @@
 """Writing a text as a walk: tokens as a Markov decision process, registered with gymnasium when imported.
 
-The bridge from the grid to language. A state is the beginning written so far, an action is the next token, and
-a move appends it, without any chance. Nothing is paid until the text is finished; then the whole text is
+The bridge from the grid to language. A state is the beginning written so far, an action is the next token,
+and a move appends it, without any chance. Nothing is paid until the text is finished; then the whole text is
 scored. γ is 1.
 
     >>> import gymnasium
@@ -12,14 +12,15 @@ scored. γ is 1.
     >>> env.render()
     '1 3 0'
 
-Three decisions. A text that reaches the length limit has *ended*: the limit is part of the language, its texts
-include those that are cut off, and so this is termination and not truncation. The observation is the number of
-the beginning in `language.states`, with one more number for "ended", so that a table over states can learn it.
-And there is no KL penalty here: it depends on the policy, which a world does not know; the method subtracts it
-from the reward (`methods.episodes.with_kl_penalty`).
+Three decisions. A text that reaches the length limit has *ended*: the limit is part of the language, its
+texts include those that are cut off, and so this is termination and not truncation. The observation is the
+number of the beginning in `language.states`, with one more number for "ended", so that a table over states can
+learn it. And there is no KL penalty here: it depends on the policy, which a world does not know; the method
+subtracts it from the reward (`methods.episodes.with_kl_penalty`).
 """
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import gymnasium
@@ -38,7 +39,7 @@ def rising_steps(text: tuple[int, ...]) -> float:
     >>> rising_steps((1, 2, 4, 0)), rising_steps((1, 2, 4, 3)), rising_steps((0,))
     (2.0, 1.0, 0.0)
     """
-    rises = sum(after > before for before, after in zip(text, text[1:], strict=False))
+    rises = sum(after > before for before, after in pairwise(text))
     return float(rises - (text[-1] != 0))
 
 
@@ -69,7 +70,8 @@ class TokenWorld(gymnasium.Env):
         self.action_space = spaces.Discrete(self.language.vocabulary)
         self._next_state: list[list[int]] = self.language.next_state.tolist()
         self._ended = len(self.language.states)
-        self._state, self._text = 0, ()
+        self._state = 0
+        self._text: tuple[int, ...] = ()
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -86,7 +88,7 @@ class TokenWorld(gymnasium.Env):
         if self._state == self._ended:
             raise ValueError(f"the text {self._text} has ended; call reset before another step")
         self._state = self._next_state[self._state][action]
-        self._text: tuple[int, ...] = (*self._text, int(action))
+        self._text = (*self._text, int(action))
         ended = self._state == self._ended
         reward = float(self.reward(self._text)) if ended else 0.0
         return self._state, reward, ended, False, {"text": self._text}
