@@ -122,7 +122,7 @@ def reinforce_with_baseline(
         advantages, returns = gae(rewards, now, mask, discount=config.discount, gae_lambda=1.0)
         return discount_weights(mask, discount=config.discount) * advantages, returns
 
-    return _with_values(policy, values, play, return_less_value, config=config, hooks=hooks)
+    return learn_with_values(policy, values, play, return_less_value, config=config, hooks=hooks)
 
 
 def actor_critic(
@@ -138,7 +138,7 @@ def actor_critic(
     Trains `policy` and `values` in place; returns `fit`'s history with `episode_metrics`.
     """
     one_step = partial(gae, discount=config.discount, gae_lambda=0.0)
-    return _with_values(policy, values, play, one_step, config=config, hooks=hooks)
+    return learn_with_values(policy, values, play, one_step, config=config, hooks=hooks)
 
 
 def gae_actor_critic(
@@ -154,7 +154,7 @@ def gae_actor_critic(
     Trains `policy` and `values` in place; returns `fit`'s history with `episode_metrics`.
     """
     far_sighted = partial(gae, discount=config.discount, gae_lambda=config.gae_lambda)
-    return _with_values(policy, values, play, far_sighted, config=config, hooks=hooks)
+    return learn_with_values(policy, values, play, far_sighted, config=config, hooks=hooks)
 
 
 def episode_metrics(policy: nn.Module, episodes: Episodes, *, discount: float) -> dict[str, Tensor]:
@@ -170,16 +170,20 @@ def episode_metrics(policy: nn.Module, episodes: Episodes, *, discount: float) -
     }
 
 
-def _with_values(
+def learn_with_values(
     policy: nn.Module,
     values: nn.Module,
     play: Play,
     estimate: Estimate,
     *,
     config: PolicyGradientConfig,
-    hooks: Sequence[Hook],
+    hooks: Sequence[Hook] = (),
 ) -> list[dict[str, float]]:
-    """One step on each batch of episodes, on the weights and value targets that `estimate` finds."""
+    """The loop that the three methods with values share: a step on each batch of episodes.
+
+    `estimate` turns rewards, values and mask into the weights Ψ and the targets of the values, (B, T) each.
+    Trains `policy` and `values` in place; returns `fit`'s history with `episode_metrics`.
+    """
 
     def loss_fn(episodes: Episodes) -> tuple[Tensor, dict[str, Tensor]]:
         logp, now = action_logp(policy, episodes.states, episodes.actions), values(episodes.states)

@@ -14,9 +14,9 @@ scored. γ is 1.
 
 Three decisions. A text that reaches the length limit has *ended*: the limit is part of the language, its
 texts include those that are cut off, and so this is termination and not truncation. The observation is the
-number of the beginning in `language.states`, with one more number for "ended", so that a table over states can
-learn it. And there is no KL penalty here: it depends on the policy, which a world does not know; the method
-subtracts it from the reward (`methods.episodes.with_kl_penalty`).
+number of the beginning in `language.states`, with one more number for "ended", so that a table over states
+can learn it. And there is no KL penalty here: it depends on the policy, which a world does not know; the
+method subtracts it from the reward (`methods.episodes.with_kl_penalty`).
 """
 
 from collections.abc import Callable
