@@ -58,21 +58,22 @@ def learning_curves(seed: int, *, iterations: int = 150) -> dict[str, dict[str, 
 
     For each: steps taken, the exact return of the policy then, and V(start), the critic's own opinion of it.
     """
-    curves = {}
     config = PolicyGradientConfig(iterations=iterations, optimizer=OPTIMIZER, discount=DISCOUNT)
-    for name, estimate in ESTIMATES.items():
-        envs = grid_envs(prizes=NO_BAIT)
-        policy, values = tables(envs)
-        diary = Diary(envs, policy, torch.Generator().manual_seed(seed))
-        opinions: list[float] = []
-        start = int(diary.mdp.start.argmax())
-        learn_with_values(
-            policy,
-            values,
-            diary,
-            estimate,
-            config=config,
-            hooks=[lambda step, entry, v=values, kept=opinions: kept.append(float(v.table[start].detach()))],
-        )
-        curves[name] = {"steps": diary.steps[:-1], "returns": diary.returns, "value_of_start": opinions}
-    return curves
+    return {name: _learn(estimate, config=config, seed=seed) for name, estimate in ESTIMATES.items()}
+
+
+def _learn(estimate: Estimate, *, config: PolicyGradientConfig, seed: int) -> dict[str, list[float]]:
+    envs = grid_envs(prizes=NO_BAIT)
+    policy, values = tables(envs)
+    diary = Diary(envs, policy, torch.Generator().manual_seed(seed))
+    start, opinions = int(diary.mdp.start.argmax()), list[float]()
+
+    def ask_the_critic(step: int, entry: dict[str, float]) -> None:
+        opinions.append(float(values.table.detach()[start]))
+
+    learn_with_values(policy, values, diary, estimate, config=config, hooks=[ask_the_critic])
+    return {
+        "steps": [float(steps) for steps in diary.steps[:-1]],
+        "returns": diary.returns,
+        "value_of_start": opinions,
+    }

@@ -56,10 +56,10 @@ def baseline_variance(
 ) -> dict[str, dict[str, float]]:
     """Bias and variance of one episode's policy gradient, by baseline, at a half-trained policy.
 
-    Baselines: none; the mean return from the start, measured on other episodes; the exact value of each state.
-    For each: `variance`, the summed variance of all entries; `bias`, the distance of the mean of all estimates
-    from the exact gradient, `standard_error`, how large that distance must be expected by chance alone, and
-    `gradient`, the exact gradient's length.
+    Baselines: none; the mean return from the start, measured on other episodes; the exact value of each
+    state. For each: `variance`, the summed variance of all entries; `bias`, the distance of the mean of all
+    estimates from the exact gradient, `standard_error`, how large that distance must be expected by chance
+    alone, and `gradient`, the exact gradient's length.
     """
     trained = half_trained(seed, iterations=iterations)
     envs = grid_envs(count=episodes, step_limit=NO_LIMIT)
@@ -88,10 +88,14 @@ def baseline_variance(
 def gae_trade_off(seed: int, *, episodes: int = 2_000, iterations: int = 15) -> dict[float, dict[str, float]]:
     """Squared bias, variance and mean squared error of Â against the exact A = Q − V, for every λ.
 
-    The critic is the half-trained one. Errors are grouped by state and action: the mean of a group is its bias,
-    the spread in it its variance, and groups count by how often they were met. The sampling error that a
-    group's squared mean holds is taken out, so that an unbiased estimate measures 0 on average and may come out
-    below. `mse` is the sum of the two.
+    The critic is the half-trained one. Errors Â − A are grouped by state and action. The mean of a group is
+    its bias. The part of it that all actions of a state share is a baseline: it cannot turn the gradient, and is
+    reported apart, as `squared_offset`; `squared_bias` is the rest, the part that prefers wrong actions.
+    `variance` is the spread within groups, and `mse` is bias and variance without the offset. Groups count by
+    how often they were met. What sampling error adds to a squared mean is taken out, so that an unbiased
+    estimate measures 0 on average and may come out below.
+
+    `gradient_…` say what becomes of it: squared bias and variance of one episode's policy gradient.
     """
     trained = half_trained(seed, iterations=iterations)
     envs = grid_envs(count=episodes, step_limit=NO_LIMIT)
@@ -100,27 +104,49 @@ def gae_trade_off(seed: int, *, episodes: int = 2_000, iterations: int = 15) -> 
     advantage = (exact.action - exact.state[:, None])[played.states, played.actions]
     with torch.no_grad():
         values = trained.values(played.states)
-    group = (played.states * trained.mdp.actions + played.actions)[played.mask]
+    weights = discount_weights(played.mask, discount=DISCOUNT)
+    truth = exact_policy_gradient(trained.mdp, trained.policy.logits)
     rows = {}
     for gae_lambda in LAMBDAS:
         estimate, _ = gae(played.rewards, values, played.mask, discount=DISCOUNT, gae_lambda=gae_lambda)
-        squared_bias, variance = _by_group((estimate - advantage)[played.mask], group)
+        squared_bias, squared_offset, variance = bias_and_variance(
+            (estimate - advantage)[played.mask], played.states[played.mask], played.actions[played.mask]
+        )
+        gradients = gradients_of_episodes(trained.policy, played, weights * estimate)
+        gradient_variance = float(gradients.var(0).sum())
+        distance = float((gradients.mean(0) - truth).square().sum())
         rows[gae_lambda] = {
             "squared_bias": squared_bias,
+            "squared_offset": squared_offset,
             "variance": variance,
             "mse": squared_bias + variance,
+            "gradient_squared_bias": distance - gradient_variance / episodes,
+            "gradient_variance": gradient_variance,
         }
     return rows
 
 
-def _by_group(errors: Tensor, group: Tensor) -> tuple[float, float]:
-    """Squared bias and variance within groups, averaged over all errors; groups of one are left out."""
-    zeros = errors.new_zeros(int(group.max()) + 1)
-    count = zeros.index_add(0, group, torch.ones_like(errors))
-    mean = zeros.index_add(0, group, errors) / count.clamp(min=1)
-    spread = zeros.index_add(0, group, (errors - mean[group]).square())
-    met = count > 1
-    variance = spread[met] / (count[met] - 1)
-    squared_bias = mean[met].square() - variance / count[met]
-    share = count[met] / count[met].sum()
-    return float((share * squared_bias).sum()), float((share * variance).sum())
+def bias_and_variance(errors: Tensor, states: Tensor, actions: Tensor) -> tuple[float, float, float]:
+    """Squared bias, squared offset and variance of errors (N,), as `gae_trade_off` defines them.
+
+    Pairs of state and action that were met once are left out.
+    """
+    shape = (int(states.max()) + 1, int(actions.max()) + 1)
+    zeros = errors.new_zeros(shape)
+
+    def added(numbers: Tensor) -> Tensor:
+        return zeros.index_put((states, actions), numbers, accumulate=True)
+
+    count = added(torch.ones_like(errors))
+    mean = added(errors) / count.clamp(min=1)
+    spread = added((errors - mean[states, actions]).square())
+    count = torch.where(count > 1, count, 0.0)
+    variance = spread / (count - 1).clamp(min=1) * (count > 0)
+    of_mean = variance / count.clamp(min=1)  # sampling variance of each group's mean
+    share = count / count.sum(1, keepdim=True).clamp(min=1)  # of each action within its state
+    offset = (share * mean).sum(1, keepdim=True)
+    of_offset = (share.square() * of_mean).sum(1, keepdim=True)
+    squared_bias = (mean - offset).square() - (of_mean * (1 - 2 * share) + of_offset)
+    squared_offset = offset.square() - of_offset
+    weight = count / count.sum()
+    return tuple(float((weight * part).sum()) for part in (squared_bias, squared_offset, variance))

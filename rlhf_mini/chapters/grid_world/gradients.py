@@ -27,8 +27,8 @@ from rlhf_mini.worlds.gridworld import ROBOT_GRID, Layout, Prizes, parse_layout
 
 SLIP, DISCOUNT, EPISODES, STEP_LIMIT = 0.1, 0.99, 16, 100
 
-# The two doors on a map so small that training takes a second. Right pays 5 at once and ends at the exit, worth
-# 4.2 at best; up leads past the pit to the goal.
+# The two doors on a map so small that training takes seconds. Right pays 5 at once and leads to an exit that
+# pays nothing; up leads past the pit to the goal.
 SMALL_DOORS = parse_layout("""
     ..PG
     ....
