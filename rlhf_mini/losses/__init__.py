@@ -1,7 +1,23 @@
 """The losses: tensors and numbers in, one value per token or per sequence out, never reduced."""
 
 from rlhf_mini.losses.language import next_token_loss
-from rlhf_mini.losses.policy import clip_fraction, ppo_policy_loss, ppo_value_loss
+from rlhf_mini.losses.policy import (
+    clip_fraction,
+    policy_gradient_loss,
+    ppo_policy_loss,
+    ppo_value_loss,
+    ratio_policy_loss,
+    value_loss,
+)
 from rlhf_mini.losses.reward import pairwise_loss
 
-__all__ = ["clip_fraction", "next_token_loss", "pairwise_loss", "ppo_policy_loss", "ppo_value_loss"]
+__all__ = [
+    "clip_fraction",
+    "next_token_loss",
+    "pairwise_loss",
+    "policy_gradient_loss",
+    "ppo_policy_loss",
+    "ppo_value_loss",
+    "ratio_policy_loss",
+    "value_loss",
+]
