@@ -109,17 +109,16 @@ def test_gae_against_torchrl(ask):
 def test_planning_against_pymdptoolbox(ask):
     # Values of the robot's grid lie within ±20. Their policy iteration solves a linear system, ours too; both
     # value iterations stop within a stated distance of the optimum.
-    for slip in (0.0, 0.1, 0.3):
-        for discount in (0.5, 0.9, 0.99):
-            mdp = grid_mdp(TWO_DOORS, slip=slip, discount=discount)
-            theirs = ask(
-                "mdptoolbox_planning",
-                "pymdptoolbox",
-                "4.0b3",
-                transitions=mdp.transitions,
-                rewards=mdp.expected_rewards,
-                discount=torch.tensor(discount, dtype=F64),
-            )
-            same(policy_iteration(mdp).values[-1], theirs["policy_iteration"], rtol=0, atol=1e-11)
-            same(value_iteration(mdp).values, theirs["policy_iteration"], rtol=0, atol=1e-10)
-            same(value_iteration(mdp).values, theirs["value_iteration"], rtol=0, atol=1e-8)
+    for slip, discount in ((0.0, 0.9), (0.1, 0.99), (0.3, 0.5)):
+        mdp = grid_mdp(TWO_DOORS, slip=slip, discount=discount)
+        theirs = ask(
+            "mdptoolbox_planning",
+            "pymdptoolbox",
+            "4.0b3",
+            transitions=mdp.transitions,
+            rewards=mdp.expected_rewards,
+            discount=torch.tensor(discount, dtype=F64),
+        )
+        same(policy_iteration(mdp).values[-1], theirs["policy_iteration"], rtol=0, atol=1e-11)
+        same(value_iteration(mdp).values, theirs["policy_iteration"], rtol=0, atol=1e-10)
+        same(value_iteration(mdp).values, theirs["value_iteration"], rtol=0, atol=1e-8)
