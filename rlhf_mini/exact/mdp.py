@@ -207,9 +207,8 @@ def evaluate_policy(mdp: FiniteMDP, policy: Float[Tensor, "S A"]) -> Values:
 
     Paper: Sutton and Barto, *Reinforcement Learning*, eqs. 4.4 and 4.6.
     """
-    live = ~mdp.terminal
-    rewards = (policy * mdp.expected_rewards).sum(1)[live]
-    inner = torch.linalg.solve(_matrix(mdp, policy), rewards)
+    live, matrix = ~mdp.terminal, _matrix(mdp, policy)
+    inner = torch.linalg.solve(matrix, (policy * mdp.expected_rewards).sum(1)[live])
     values = torch.zeros(mdp.states, dtype=torch.float64).index_put((live,), inner)
     return Values(values, action_values(mdp, values))
 

@@ -69,7 +69,7 @@ def grid_picture(
     figure.set_layout_engine("constrained", w_pad=0, h_pad=0, wspace=0, hspace=0)
     strokes: list[tuple[float, float]] = []
     for cell, mark in enumerate(marks):
-        x, y = cell % width, cell // width
+        x, y = float(cell % width), float(cell // width)
         value = None if worth is None or mark not in ".S" else float(worth[cell])
         _draw_cell(axes, x, y, mark, tint=0.0 if value is None else value / full)
         if value is not None:
@@ -117,7 +117,7 @@ def _full_scale(worth: np.ndarray | None, marks: str, scale: float | int | None)
     return float(max(shown, default=0) or 1)
 
 
-def _draw_cell(axes: Axes, x: int, y: int, mark: str, *, tint: float) -> None:
+def _draw_cell(axes: Axes, x: float, y: float, mark: str, *, tint: float) -> None:
     """A cell's ground and, if it is one that ends the episode or starts it, its sign."""
     corner = (x - 0.5, y - 0.5)
     if mark == "#":

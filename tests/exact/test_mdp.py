@@ -86,7 +86,8 @@ def test_two_steps_by_hand():
     assert state_visits(mdp, policy).tolist() == [1.0, 0.125, 0.0]  # γ π(on) = 1/8
     assert state_visits(replace(mdp, discount=1.0), policy).tolist() == [1.0, 0.25, 0.0]
     # d(0) π(on) (Q − V) = 0.25 · 0.75, and the same downwards for "out"
-    assert exact_policy_gradient(mdp, policy.log()).tolist() == [[0.1875, -0.1875], [0, 0], [0, 0]]
+    expected = torch.tensor([[0.1875, -0.1875], [0, 0], [0, 0]], dtype=F64)
+    torch.testing.assert_close(exact_policy_gradient(mdp, policy.log()), expected, **CLOSE)
     assert value_iteration(mdp).sweeps.tolist() == [[0, 0, 0], [4, 8, 0], [5, 8, 0], [5, 8, 0]]
     assert value_iteration(mdp).error_bound == 0.0
     assert greedy_policy(optimal_values(mdp)).tolist() == [[1, 0], [0.5, 0.5], [0.5, 0.5]]
@@ -107,7 +108,7 @@ def test_terminal_entries_of_values_are_not_read():
 # ---- independently
 
 
-def plain_evaluation(mdp: FiniteMDP, policy: torch.Tensor, sweeps: int = 4000) -> list[float]:
+def plain_evaluation(mdp: FiniteMDP, policy: torch.Tensor, sweeps: int = 600) -> list[float]:
     """Loops over states, actions and next states."""
     p, r, pi = mdp.transitions.tolist(), mdp.rewards.tolist(), policy.tolist()
     values = [0.0] * mdp.states
@@ -248,7 +249,8 @@ def test_policy_iteration_only_improves():
     assert 3 < len(found.policies) == len(found.values) < 12
     for before, after in itertools.pairwise(found.values):
         assert (after >= before - 1e-9).all()
-        assert (after > before + 1e-9).any() or after is found.values[-1]
+    for before, after in itertools.pairwise(found.values[:-1]):  # the last may only confirm
+        assert (after > before + 1e-9).any()
     for policy, values in zip(found.policies, found.values, strict=True):
         assert torch.equal(evaluate_policy(mdp, policy).state, values)
     for before, policy in itertools.pairwise(zip(found.values, found.policies, strict=True)):
@@ -334,7 +336,7 @@ def test_a_wrong_policy_is_refused(solve):
     mdp = two_steps()
     with pytest.raises(ValueError, match=r"\(3, 2\) of torch.float64; received \(2, 2\)"):
         solve(mdp, torch.full((2, 2), 0.5, dtype=F64))
-    with pytest.raises(ValueError, match="policy must hold .* sum of 1.2"):
+    with pytest.raises(ValueError, match=r"policy must hold .* sum of 1.2"):
         solve(mdp, torch.full((3, 2), 0.6, dtype=F64))
 
 

@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from rlhf_mini.estimators import entropy, gae, kl_k1, kl_k2, whiten
+from rlhf_mini.exact import policy_iteration, value_iteration
 from rlhf_mini.losses import clip_fraction, pairwise_loss, ppo_policy_loss, ppo_value_loss
 from rlhf_mini.tensors import last_true_index, masked_mean, masked_var, token_logp
+from rlhf_mini.worlds.gridworld import TWO_DOORS, grid_mdp
 
 pytestmark = [pytest.mark.bridge, pytest.mark.slow]
 F64 = torch.float64
@@ -102,3 +104,21 @@ def test_gae_against_torchrl(ask):
         advantages, returns = gae(*padded, mask, discount=discount, gae_lambda=gae_lambda)
         same(advantages[:, 2:-3], theirs[f"advantages_{index}"])
         same(returns[:, 2:-3], theirs[f"returns_{index}"])
+
+
+def test_planning_against_pymdptoolbox(ask):
+    # Values of the robot's grid lie within ±20. Their policy iteration solves a linear system, ours too; both
+    # value iterations stop within a stated distance of the optimum.
+    for slip, discount in ((0.0, 0.9), (0.1, 0.99), (0.3, 0.5)):
+        mdp = grid_mdp(TWO_DOORS, slip=slip, discount=discount)
+        theirs = ask(
+            "mdptoolbox_planning",
+            "pymdptoolbox",
+            "4.0b3",
+            transitions=mdp.transitions,
+            rewards=mdp.expected_rewards,
+            discount=torch.tensor(discount, dtype=F64),
+        )
+        same(policy_iteration(mdp).values[-1], theirs["policy_iteration"], rtol=0, atol=1e-11)
+        same(value_iteration(mdp).values, theirs["policy_iteration"], rtol=0, atol=1e-10)
+        same(value_iteration(mdp).values, theirs["value_iteration"], rtol=0, atol=1e-8)

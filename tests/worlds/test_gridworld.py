@@ -30,7 +30,7 @@ from rlhf_mini.worlds.gridworld import (
 SMALL = parse_layout("""
     .PG
     .#.
-    S.E
+    S..
 """)
 
 
@@ -95,15 +95,10 @@ def test_prizes_are_paid_on_entering():
     prizes = Prizes(goal=7.0, pit=-8.0, exit=3.0, first_right=1.5, first_up=2.5)
     mdp = grid_mdp(SMALL, step_cost=0.25, prizes=prizes)
     r = mdp.expected_rewards
-    assert [r[5, UP], r[0, RIGHT], r[7, RIGHT], r[6, RIGHT], r[6, UP], r[3, UP]] == [
-        7,
-        -8,
-        3,
-        1.5,
-        2.5,
-        -0.25,
-    ]
-    assert mdp.terminal.nonzero().flatten().tolist() == [1, 2, 4, 8]  # walls too, which nobody enters
+    assert [r[5, UP], r[0, RIGHT], r[6, RIGHT], r[6, UP], r[3, UP]] == [7, -8, 1.5, 2.5, -0.25]
+    leaving = parse_layout("SE\nG.")
+    assert grid_mdp(leaving, prizes=prizes).expected_rewards[0, RIGHT] == 3
+    assert mdp.terminal.nonzero().flatten().tolist() == [1, 2, 4]  # walls too, which nobody enters
     assert mdp.start[6] == 1
 
 
@@ -217,9 +212,9 @@ def test_wrong_actions_and_render_modes_are_refused():
 def test_text_shows_the_robot():
     env = RobotGrid(SMALL, render_mode="ansi")
     env.reset(seed=0)
-    assert env.render() == ".PG\n.#.\nR.E"
+    assert env.render() == ".PG\n.#.\nR.."
     env.step(UP)
-    assert env.render() == ".PG\nR#.\nS.E"
+    assert env.render() == ".PG\nR#.\nS.."
     assert RobotGrid(SMALL).render() is None
 
 
@@ -230,8 +225,8 @@ def test_pixels_show_every_cell_in_its_colour_and_the_robot():
     assert image.shape == (3 * 48, 3 * 48, 3)
     assert image.dtype == np.uint8
     corners = [tuple(image[48 * (c // 3) + 3, 48 * (c % 3) + 3]) for c in range(9)]
-    assert len(set(corners)) == 6  # floor, pit, goal, wall, start, exit
-    assert corners[0] == corners[3] == corners[5] == corners[7]
+    assert len(set(corners)) == 5  # floor, pit, goal, wall, start
+    assert corners[0] == corners[3] == corners[5] == corners[7] == corners[8]
     env.step(UP)
     changed = (env.render() != image).any(2)
     assert changed[48:96, :48].any()

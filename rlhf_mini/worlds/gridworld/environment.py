@@ -74,7 +74,7 @@ class RobotGrid(gymnasium.Env):
         self.state = self.layout.start
         return self.state, {"probability": 1.0}
 
-    def step(self, action: int) -> tuple[int, float, bool, bool, dict[str, float]]:
+    def step(self, action: int | np.integer) -> tuple[int, float, bool, bool, dict[str, float]]:
         """Move. After the end of an episode the robot stays where it is, and is paid nothing."""
         if not self.action_space.contains(action):
             raise ValueError(f"An action is 0, 1, 2 or 3 ({', '.join(ACTIONS)}); received {action!r}.")
