@@ -1,4 +1,4 @@
-"""PPO with its clipping, without it, and with half of it: several epochs on the same episodes, large steps."""
+"""PPO with its clipping, without it, and with half of it: several epochs on each rollout, large steps."""
 
 from functools import partial
 
@@ -70,7 +70,7 @@ def clipping(
     """PPO with each of `POLICY_LOSSES` from the same seed, on the grid whose doors pay nothing.
 
     For each, per iteration: `steps` so far and the policy's exact `returns` before it; `kl` of its update,
-    nats per step; `clip_fraction`, the share of steps that clipping silenced, or would have, in its last pass.
+    nats per step; `clip_fraction`, the share of steps that clipping silenced (or would have) in the last pass.
     """
     curves = {}
     for name, policy_loss in POLICY_LOSSES.items():

@@ -89,7 +89,7 @@ def gae_trade_off(seed: int, *, episodes: int = 2_000, iterations: int = 15) -> 
     """Squared bias, variance and mean squared error of Â against the exact A = Q − V, for every λ.
 
     The critic is the half-trained one. Errors Â − A are grouped by state and action. The mean of a group is
-    its bias. The part of it that all actions of a state share is a baseline: it cannot turn the gradient, and is
+    its bias. The part of it that all actions of a state share is a baseline, which cannot turn the gradient; it is
     reported apart, as `squared_offset`; `squared_bias` is the rest, the part that prefers wrong actions.
     `variance` is the spread within groups, and `mse` is bias and variance without the offset. Groups count by
     how often they were met. What sampling error adds to a squared mean is taken out, so that an unbiased
