@@ -104,7 +104,7 @@ def test_truncation_by_hand():
     assert not rewards.requires_grad
     assert episodes.rewards[0, 2] == 1  # the world's own rewards are left alone
     assert discounted_returns(rewards, episodes.mask, discount=0.5)[:, 0].tolist() == [2.25, 1.75]
-    # One-step advantages: r + γ V(next) − V. Row 0: 1 + 2 − 2, 0 + 2 − 4, 1 + 4 − 4. Row 1: 1, 1 + 4 − 4, 1 − 8.
+    # One-step advantages, r + γ V(next) − V: 1 + 2 − 2, 0 + 2 − 4, 1 + 4 − 4; and 1, 1 + 4 − 4, 1 − 8.
     advantages, _ = gae(rewards, values(episodes.states), episodes.mask, discount=0.5, gae_lambda=0.0)
     assert advantages.tolist() == [[1.0, -2.0, 1.0], [1.0, 1.0, -7.0]]
 

@@ -65,7 +65,7 @@ def _log_table(policy: TabularPolicy) -> Tensor:
 
 
 def clipping(
-    seed: int, *, iterations: int = 60, epochs: int = 10, learning_rate: float = 0.1
+    seed: int, *, iterations: int = 60, epochs: int = 10, learning_rate: float = 0.2
 ) -> dict[str, dict[str, list[float]]]:
     """PPO with each of `POLICY_LOSSES` from the same seed, on the grid whose doors pay nothing.
 
