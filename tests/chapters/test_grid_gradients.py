@@ -99,7 +99,7 @@ def test_without_min_a_harmful_step_gets_no_gradient():
 
 @pytest.mark.slow  # two hundred rounds of REINFORCE with 64 texts each
 def test_reinforce_on_the_token_world_reaches_the_optimum():
-    """Start: 0.57 nats from π*. Measured at the end of 200 rounds on seeds 0 to 4: see the chapter's record."""
+    """It starts 0.57 nats from π*."""
     best = token_walk.optimum()
     notes = token_walk.approach(0, iterations=200)
     assert notes["kl_to_optimum"][0] > 0.5

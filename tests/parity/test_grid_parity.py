@@ -1,4 +1,4 @@
-"""Advantages of grid episodes against stable-baselines3. ``conftest.py`` says how oracles are found:
+"""Advantages of grid episodes, and PPO on the grid, against stable-baselines3. ``conftest.py`` says how oracles are found:
 
 pip install --no-deps --target .parity/stable-baselines3-2.9 stable-baselines3==2.9.2
 """
@@ -7,6 +7,8 @@ import gymnasium
 import pytest
 import torch
 
+from rlhf_mini.chapters.grid_world.gradients import learn
+from rlhf_mini.chapters.grid_world.reference import stable_baselines3_ppo
 from rlhf_mini.estimators import gae
 from rlhf_mini.methods.episodes import TabularPolicy, TabularValues, collect, with_bootstrap
 from rlhf_mini.worlds.gridworld import ROBOT_GRID
@@ -18,7 +20,7 @@ def test_gae_of_the_same_rollout(ask):
     # Whole episodes end to end in their buffer. What a time limit cut off is bootstrapped in the reward, as
     # their collector does. The last episode is cut by the end of the buffer and bootstrapped by them, so that
     # their way with a cut is compared too.
-    envs = [gymnasium.make(ROBOT_GRID, slip=0.2, max_episode_steps=25) for _ in range(6)]
+    envs = [gymnasium.make(ROBOT_GRID, slip=0.2, max_episode_steps=40) for _ in range(12)]
     policy, values = TabularPolicy(states=48, actions=4), TabularValues(states=48)
     generator = torch.Generator().manual_seed(1)
     values.table.data.copy_(torch.randn(48, generator=generator, dtype=torch.float64))
@@ -54,3 +56,13 @@ def test_gae_of_the_same_rollout(ask):
         # Their buffer holds float32.
         for ours, name in ((advantages, "advantages_0"), (returns, "returns_0")):
             torch.testing.assert_close(ours[episodes.mask].float(), theirs[name], rtol=1e-5, atol=1e-4)
+
+
+def test_both_reach_the_best_return_on_the_grid():
+    """Judged exactly. The bait at the first door is worth 4.2 at best, the way to the goal 10.7."""
+    pytest.importorskip("stable_baselines3", reason="stable-baselines3 is not installed")
+    theirs = stable_baselines3_ppo(0)
+    diary, _, _ = learn("PPO", seed=0, steps=15_000)
+    ours, _ = diary.at(15_000)
+    assert theirs["return"] > theirs["best"] - 0.6
+    assert ours > theirs["best"] - 0.6

@@ -70,7 +70,8 @@ def clipping(
     """PPO with each of `POLICY_LOSSES` from the same seed, on the grid whose doors pay nothing.
 
     For each, per iteration: `steps` so far and the policy's exact `returns` before it; `kl` of its update,
-    nats per step; `clip_fraction`, the share of steps that clipping silenced (or would have) in the last pass.
+    nats per step; `clip_fraction`, the share of steps that clipping silenced, or would have, in the last
+    pass.
     """
     curves = {}
     for name, policy_loss in POLICY_LOSSES.items():

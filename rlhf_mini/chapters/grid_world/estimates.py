@@ -83,7 +83,11 @@ def baseline_variance(
     exact = evaluate_policy(trained.mdp, trained.policy.probabilities()).state
     returns = discounted_returns(played.rewards, played.mask, discount=DISCOUNT)
     weights = discount_weights(played.mask, discount=DISCOUNT)
-    baselines = {"none": 0.0, "mean return": mean_return, "exact value": exact[played.states]}
+    baselines: dict[str, Tensor] = {
+        "none": torch.zeros(()),
+        "mean return": mean_return,
+        "exact value": exact[played.states],
+    }
     truth = exact_policy_gradient(trained.mdp, trained.policy.logits)
     rows = {}
     for name, baseline in baselines.items():
@@ -161,4 +165,5 @@ def bias_and_variance(errors: Tensor, states: Tensor, actions: Tensor) -> tuple[
     squared_bias = (mean - offset).square() - (of_mean * (1 - 2 * share) + of_offset)
     squared_offset = offset.square() - of_offset
     weight = count / count.sum()
-    return tuple(float((weight * part).sum()) for part in (squared_bias, squared_offset, variance))
+    bias, shared, spread_in = ((weight * part).sum() for part in (squared_bias, squared_offset, variance))
+    return float(bias), float(shared), float(spread_in)
