@@ -24,6 +24,7 @@ from itertools import pairwise
 from typing import Any, ClassVar
 
 import gymnasium
+import numpy as np
 from gymnasium import spaces
 
 from rlhf_mini.exact import ToyLanguage
@@ -81,13 +82,13 @@ class TokenWorld(gymnasium.Env):
         self._state, self._text = 0, ()
         return self._state, {"text": self._text}
 
-    def step(self, action: int) -> tuple[int, float, bool, bool, dict[str, Any]]:
+    def step(self, action: int | np.integer) -> tuple[int, float, bool, bool, dict[str, Any]]:
         """Append a token: the new state, the reward (0 until the text ends), and whether it ended."""
         if not self.action_space.contains(action):
             raise ValueError(f"an action is a token from 0 to {self.language.vocabulary - 1}, got {action!r}")
         if self._state == self._ended:
             raise ValueError(f"the text {self._text} has ended; call reset before another step")
-        self._state = self._next_state[self._state][action]
+        self._state = self._next_state[self._state][int(action)]
         self._text = (*self._text, int(action))
         ended = self._state == self._ended
         reward = float(self.reward(self._text)) if ended else 0.0

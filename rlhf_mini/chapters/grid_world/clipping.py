@@ -1,4 +1,4 @@
-"""PPO with its clipping, without it, and with half of it: several epochs on the same episodes, large steps."""
+"""PPO with its clipping, without it, and with half of it: several epochs on each rollout, large steps."""
 
 from functools import partial
 
@@ -65,12 +65,13 @@ def _log_table(policy: TabularPolicy) -> Tensor:
 
 
 def clipping(
-    seed: int, *, iterations: int = 60, epochs: int = 10, learning_rate: float = 0.1
+    seed: int, *, iterations: int = 60, epochs: int = 10, learning_rate: float = 0.2
 ) -> dict[str, dict[str, list[float]]]:
     """PPO with each of `POLICY_LOSSES` from the same seed, on the grid whose doors pay nothing.
 
     For each, per iteration: `steps` so far and the policy's exact `returns` before it; `kl` of its update,
-    nats per step; `clip_fraction`, the share of steps that clipping silenced, or would have, in its last pass.
+    nats per step; `clip_fraction`, the share of steps that clipping silenced, or would have, in the last
+    pass.
     """
     curves = {}
     for name, policy_loss in POLICY_LOSSES.items():

@@ -1,6 +1,6 @@
 """How good the estimates behind a policy gradient are: bias and variance, measured against exact values."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -39,6 +39,21 @@ def half_trained(seed: int, *, iterations: int = 15) -> HalfTrained:
     return HalfTrained(envs[0].unwrapped.model, policy, values)
 
 
+def play_many(trained: HalfTrained, episodes: int, *, seed: int) -> Episodes:
+    """At least so many whole episodes of a trained policy, none cut off, as one batch."""
+    envs, generator = grid_envs(count=50, step_limit=NO_LIMIT), torch.Generator().manual_seed(seed)
+    parts = [collect(envs, trained.policy, generator=generator) for _ in range(-(-episodes // len(envs)))]
+    longest = max(part.mask.shape[1] for part in parts)
+
+    def joined(name: str) -> Tensor:
+        tensors = [getattr(part, name) for part in parts]
+        if tensors[0].ndim == 2:
+            tensors = [torch.nn.functional.pad(tensor, (0, longest - tensor.shape[1])) for tensor in tensors]
+        return torch.cat(tensors)
+
+    return Episodes(**{field.name: joined(field.name) for field in fields(Episodes)})
+
+
 def gradients_of_episodes(policy: TabularPolicy, episodes: Episodes, weights: Tensor) -> Tensor:
     """The gradient that each episode alone estimates: (B, S, A), uphill.
 
@@ -62,15 +77,17 @@ def baseline_variance(
     alone, and `gradient`, the exact gradient's length.
     """
     trained = half_trained(seed, iterations=iterations)
-    envs = grid_envs(count=episodes, step_limit=NO_LIMIT)
-    generator = torch.Generator().manual_seed(1_000 + seed)
-    pilot = collect(envs, trained.policy, generator=generator)
+    pilot = play_many(trained, episodes, seed=1_000 + seed)
     mean_return = discounted_returns(pilot.rewards, pilot.mask, discount=DISCOUNT)[:, 0].mean()
-    played = collect(envs, trained.policy, generator=generator)
+    played = play_many(trained, episodes, seed=2_000 + seed)
     exact = evaluate_policy(trained.mdp, trained.policy.probabilities()).state
     returns = discounted_returns(played.rewards, played.mask, discount=DISCOUNT)
     weights = discount_weights(played.mask, discount=DISCOUNT)
-    baselines = {"none": 0.0, "mean return": mean_return, "exact value": exact[played.states]}
+    baselines: dict[str, Tensor] = {
+        "none": torch.zeros(()),
+        "mean return": mean_return,
+        "exact value": exact[played.states],
+    }
     truth = exact_policy_gradient(trained.mdp, trained.policy.logits)
     rows = {}
     for name, baseline in baselines.items():
@@ -79,7 +96,7 @@ def baseline_variance(
         rows[name] = {
             "variance": variance,
             "bias": float((gradients.mean(0) - truth).norm()),
-            "standard_error": (variance / episodes) ** 0.5,
+            "standard_error": (variance / len(played)) ** 0.5,
             "gradient": float(truth.norm()),
         }
     return rows
@@ -89,8 +106,8 @@ def gae_trade_off(seed: int, *, episodes: int = 2_000, iterations: int = 15) -> 
     """Squared bias, variance and mean squared error of Â against the exact A = Q − V, for every λ.
 
     The critic is the half-trained one. Errors Â − A are grouped by state and action. The mean of a group is
-    its bias. The part of it that all actions of a state share is a baseline: it cannot turn the gradient, and is
-    reported apart, as `squared_offset`; `squared_bias` is the rest, the part that prefers wrong actions.
+    its bias. The part of it that all actions of a state share is a baseline, which cannot turn the gradient;
+    it is reported apart, as `squared_offset`. `squared_bias` is the rest, which prefers wrong actions.
     `variance` is the spread within groups, and `mse` is bias and variance without the offset. Groups count by
     how often they were met. What sampling error adds to a squared mean is taken out, so that an unbiased
     estimate measures 0 on average and may come out below.
@@ -98,8 +115,7 @@ def gae_trade_off(seed: int, *, episodes: int = 2_000, iterations: int = 15) -> 
     `gradient_…` say what becomes of it: squared bias and variance of one episode's policy gradient.
     """
     trained = half_trained(seed, iterations=iterations)
-    envs = grid_envs(count=episodes, step_limit=NO_LIMIT)
-    played = collect(envs, trained.policy, generator=torch.Generator().manual_seed(2_000 + seed))
+    played = play_many(trained, episodes, seed=3_000 + seed)
     exact = evaluate_policy(trained.mdp, trained.policy.probabilities())
     advantage = (exact.action - exact.state[:, None])[played.states, played.actions]
     with torch.no_grad():
@@ -120,7 +136,7 @@ def gae_trade_off(seed: int, *, episodes: int = 2_000, iterations: int = 15) -> 
             "squared_offset": squared_offset,
             "variance": variance,
             "mse": squared_bias + variance,
-            "gradient_squared_bias": distance - gradient_variance / episodes,
+            "gradient_squared_bias": distance - gradient_variance / len(played),
             "gradient_variance": gradient_variance,
         }
     return rows
@@ -149,4 +165,5 @@ def bias_and_variance(errors: Tensor, states: Tensor, actions: Tensor) -> tuple[
     squared_bias = (mean - offset).square() - (of_mean * (1 - 2 * share) + of_offset)
     squared_offset = offset.square() - of_offset
     weight = count / count.sum()
-    return tuple(float((weight * part).sum()) for part in (squared_bias, squared_offset, variance))
+    bias, shared, spread_in = ((weight * part).sum() for part in (squared_bias, squared_offset, variance))
+    return float(bias), float(shared), float(spread_in)
