@@ -1,4 +1,4 @@
-"""Advantages of grid episodes, and PPO on the grid, against stable-baselines3. ``conftest.py`` says how oracles are found:
+"""Advantages of grid episodes, and PPO on the grid, against stable-baselines3 (see ``conftest.py``).
 
 pip install --no-deps --target .parity/stable-baselines3-2.9 stable-baselines3==2.9.2
 """
