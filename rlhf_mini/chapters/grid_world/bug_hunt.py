@@ -15,6 +15,7 @@ from rlhf_mini.chapters.grid_world.gradients import (
 )
 from rlhf_mini.estimators import gae
 from rlhf_mini.methods.policy_gradient import Estimate, PolicyGradientConfig, learn_with_values
+from rlhf_mini.reader import BugHunt
 
 GAE_LAMBDA = 0.95
 
@@ -35,6 +36,19 @@ def flat_gae(
         delta = rewards[step] + discount * following * goes_on - values[step]
         carried = delta + discount * gae_lambda * carried * goes_on
         advantages[step], following, goes_on = carried, values[step], ~ends[step]
+    return advantages, advantages + values
+
+
+def flat_gae_mended(
+    rewards: Tensor, values: Tensor, ends: Tensor, *, discount: float, gae_lambda: float
+) -> tuple[Tensor, Tensor]:
+    """`flat_gae` as it should be."""
+    advantages, following, carried = torch.zeros_like(rewards), torch.tensor(0.0), torch.tensor(0.0)
+    for step in reversed(range(len(rewards))):
+        goes_on = ~ends[step]
+        delta = rewards[step] + discount * following * goes_on - values[step]
+        carried = delta + discount * gae_lambda * carried * goes_on
+        advantages[step], following = carried, values[step]
     return advantages, advantages + values
 
 
@@ -77,3 +91,19 @@ def _learn(estimate: Estimate, *, config: PolicyGradientConfig, seed: int) -> di
         "returns": diary.returns,
         "value_of_start": opinions,
     }
+
+
+BUG_HUNT = BugHunt(
+    title="The actor–critic that believes it is lost",
+    wrong=flat_gae,
+    right=flat_gae_mended,
+    explanation=(
+        "`goes_on` says whether anything follows the step. It is read one step late: the flag that is used at a step belongs to the "
+        "step after it. So the last step of an episode bootstraps from the first step of the next episode, and the step before "
+        "it is treated as the last. The goal's prize never flows back to the moves that led to it, while the worth of the start, "
+        "which is far below zero at first, flows into every end, and back to the start: the critic's opinion of the start sinks on and "
+        "on, and the robot learns late."
+    ),
+    source="stable-baselines3, issue 105 (2020): the flag of an episode's end paired with the wrong step",
+    link="https://github.com/DLR-RM/stable-baselines3/issues/105",
+)
