@@ -21,6 +21,7 @@ PREDICTION = {
 }
 SLIPS = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2)
 STAGES_OF_TRAINING = (1, 15, 40)  # iterations of the actor–critic whose policy is examined
+METHODS = (*gradients.LEARNERS, "PPO (stable-baselines3)")
 BUDGET = 20_000  # steps in the world, the same for every method of the scoreboard
 
 
