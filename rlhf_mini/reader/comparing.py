@@ -67,6 +67,8 @@ def difference(got: Value, expected: Value, *, tolerance: float | int) -> str:
 
 def _as_array(value: Value) -> Value:
     """A list of equally shaped arrays as one array, because readers return either."""
+    if isinstance(value, bool):
+        return np.asarray(value)
     if not isinstance(value, list) or not value:
         return value
     items = [item for item in map(_as_array, value) if isinstance(item, np.ndarray)]
@@ -75,8 +77,6 @@ def _as_array(value: Value) -> Value:
 
 
 def _arrays_differ(got: Value, expected: np.ndarray, tolerance: float | int) -> str:
-    if isinstance(got, bool):
-        got = np.asarray(got)
     if not isinstance(got, np.ndarray):
         return _expected_and_got(got, expected)
     if got.shape != expected.shape:
@@ -141,14 +141,21 @@ def _expected_and_got(got: Value, expected: Value) -> str:
 def _shown(value: Value) -> str:
     if isinstance(value, np.ndarray | np.generic) and value.ndim == 0:
         value = value.item()
-    if isinstance(value, bool) or value is None:
-        return str(value)
-    if isinstance(value, float | int):
+    if isinstance(value, float | int) and not isinstance(value, bool):
         return f"{value:.5g}".replace("-", "−")
     if isinstance(value, np.ndarray):
         return f"an array of shape {_shape(value)}"
-    text = repr(value)
+    text = repr(_unwrapped(value))
     return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def _unwrapped(value: Value) -> Value:
+    """Lists and mappings with numbers in place of arrays, to be read."""
+    if isinstance(value, list):
+        return [_unwrapped(item) for item in value]
+    if isinstance(value, Mapping):
+        return {key: _unwrapped(item) for key, item in value.items()}
+    return value.tolist() if isinstance(value, np.ndarray) else value
 
 
 def _shape(array: np.ndarray) -> str:
