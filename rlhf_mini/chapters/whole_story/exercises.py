@@ -1,4 +1,4 @@
-"""The exercises of chapter 00: solutions, the wrong programs that readers write, and their hints."""
+"""The exercises of chapter 00: solutions and hints; the wrong programs stand in `mistakes`."""
 
 import math
 
@@ -6,34 +6,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from rlhf_mini.chapters.whole_story import mistakes as wrong
 from rlhf_mini.reader import Exercise, Mistake, OpenExercise
-
-# ------------------------------------------------------------------------------------- perplexity from losses
 
 
 def perplexity(nats: list[float], tokens: list[int]) -> float:
     """The exponential of the mean loss per token."""
     return math.exp(sum(nats) / sum(tokens))
-
-
-def mean_of_document_means(nats: list[float], tokens: list[int]) -> float:
-    """Every document counts the same, however short."""
-    return math.exp(sum(n / t for n, t in zip(nats, tokens, strict=True)) / len(nats))
-
-
-def mean_of_perplexities(nats: list[float], tokens: list[int]) -> float:
-    """The exponential before the mean."""
-    return sum(math.exp(n / t) for n, t in zip(nats, tokens, strict=True)) / len(nats)
-
-
-def to_the_base_two(nats: list[float], tokens: list[int]) -> float:
-    """As if the loss were in bits."""
-    return 2 ** (sum(nats) / sum(tokens))
-
-
-def per_document(nats: list[float], tokens: list[int]) -> float:
-    """The mean over documents."""
-    return math.exp(sum(nats) / len(nats))
 
 
 PERPLEXITY = Exercise(
@@ -52,51 +31,24 @@ PERPLEXITY = Exercise(
     ],
     mistakes=(
         Mistake(
-            mean_of_document_means,
+            wrong.mean_of_document_means,
             "You average the documents' means, so that a token of a short document counts for more than one "
             "of a long document.",
         ),
         Mistake(
-            mean_of_perplexities,
+            wrong.mean_of_perplexities,
             "You average perplexities. The mean comes before the exponential: the geometric mean of the "
             "probabilities is what counts.",
         ),
-        Mistake(to_the_base_two, "The losses are in nats, so the exponential is to the base e, not 2."),
-        Mistake(per_document, "You divide by the number of documents. Perplexity is per token."),
+        Mistake(wrong.to_the_base_two, "The losses are in nats, so the exponential is to the base e, not 2."),
+        Mistake(wrong.per_document, "You divide by the number of documents. Perplexity is per token."),
     ),
 )
-
-# ------------------------------------------------------------------------------------------ the pairwise loss
 
 
 def pair_loss(chosen: Tensor, rejected: Tensor) -> Tensor:
     """−log σ(chosen − rejected), of each pair."""
     return -logsigmoid(chosen - rejected)
-
-
-def rewards_the_rejected(chosen: Tensor, rejected: Tensor) -> Tensor:
-    """The difference the wrong way round."""
-    return -logsigmoid(rejected - chosen)
-
-
-def forgets_the_minus(chosen: Tensor, rejected: Tensor) -> Tensor:
-    """A log-likelihood, not a loss."""
-    return logsigmoid(chosen - rejected)
-
-
-def forgets_the_logarithm(chosen: Tensor, rejected: Tensor) -> Tensor:
-    """The probability of the other choice."""
-    return 1 - torch.sigmoid(chosen - rejected)
-
-
-def overflows(chosen: Tensor, rejected: Tensor) -> Tensor:
-    """The formula as it is written."""
-    return torch.log(1 + torch.exp(-(chosen - rejected)))
-
-
-def takes_the_mean(chosen: Tensor, rejected: Tensor) -> Tensor:
-    """One number for the batch."""
-    return pair_loss(chosen, rejected).mean()
 
 
 PAIR_LOSS = Exercise(
@@ -115,29 +67,29 @@ PAIR_LOSS = Exercise(
     ],
     mistakes=(
         Mistake(
-            rewards_the_rejected, "Your loss falls as the rejected answer scores higher: the difference is "
-            "the wrong way round.",
+            wrong.rewards_the_rejected,
+            "Your loss falls as the rejected answer scores higher: the difference is the wrong way round.",
         ),
-        Mistake(forgets_the_minus, "This is the log-likelihood, which should go up. A loss is its negative."),
         Mistake(
-            forgets_the_logarithm,
+            wrong.forgets_the_minus, "This is the log-likelihood, which should go up. A loss is its negative."
+        ),
+        Mistake(
+            wrong.forgets_the_logarithm,
             "This is the probability that the model gives to the other choice. The loss is minus the "
             "logarithm of the probability of the choice that was made.",
         ),
         Mistake(
-            overflows,
+            wrong.overflows,
             "Right as a formula, but exp(120) is infinite in float32: a badly wrong pair would stop the "
             "training. torch.nn.functional.logsigmoid computes the same without the overflow.",
         ),
         Mistake(
-            takes_the_mean,
+            wrong.takes_the_mean,
             "You return the mean over the pairs. Return one loss a pair: to average is a decision of the "
             "training loop.",
         ),
     ),
-)  # fmt: skip
-
-# -------------------------------------------------------------------------------------- the rewards of tokens
+)
 
 
 def token_rewards(score: float, logp_old: Tensor, logp_ref: Tensor, kl_weight: float) -> Tensor:
@@ -145,36 +97,6 @@ def token_rewards(score: float, logp_old: Tensor, logp_ref: Tensor, kl_weight: f
     rewards = -kl_weight * (logp_old - logp_ref)
     rewards[-1] += score
     return rewards
-
-
-def pays_for_agreeing(score: float, logp_old: Tensor, logp_ref: Tensor, kl_weight: float) -> Tensor:
-    """The log-ratio the wrong way round: a bonus for drifting away."""
-    return token_rewards(score, logp_ref, logp_old, kl_weight)
-
-
-def score_everywhere(score: float, logp_old: Tensor, logp_ref: Tensor, kl_weight: float) -> Tensor:
-    """The score at every token."""
-    return score - kl_weight * (logp_old - logp_ref)
-
-
-def all_at_the_end(score: float, logp_old: Tensor, logp_ref: Tensor, kl_weight: float) -> Tensor:
-    """The whole penalty with the score, at the last token."""
-    rewards = torch.zeros_like(logp_old)
-    rewards[-1] = score - kl_weight * (logp_old - logp_ref).sum()
-    return rewards
-
-
-def score_replaces(score: float, logp_old: Tensor, logp_ref: Tensor, kl_weight: float) -> Tensor:
-    """The last token does not pay."""
-    rewards = -kl_weight * (logp_old - logp_ref)
-    rewards[-1] = score
-    return rewards
-
-
-def weight_on_the_score(score: float, logp_old: Tensor, logp_ref: Tensor, kl_weight: float) -> Tensor:
-    """β times everything."""
-    rewards = token_rewards(score, logp_old, logp_ref, 1.0)
-    return kl_weight * rewards
 
 
 TOKEN_REWARDS = Exercise(
@@ -193,22 +115,20 @@ TOKEN_REWARDS = Exercise(
     ],
     mistakes=(
         Mistake(
-            pays_for_agreeing,
+            wrong.pays_for_agreeing,
             "Your sign of the KL is wrong: a token that the policy likes more than the reference does must "
             "pay, and yours is paid for it.",
         ),
-        Mistake(score_everywhere, "You give the score to every token. Only the last one receives it."),
+        Mistake(wrong.score_everywhere, "You give the score to every token. Only the last one receives it."),
         Mistake(
-            all_at_the_end,
+            wrong.all_at_the_end,
             "Your sum is right, but the whole penalty stands at the last token. Let every token pay its own "
             "part, where it was chosen.",
         ),
-        Mistake(score_replaces, "Your last token receives the score and does not pay. It does both."),
-        Mistake(weight_on_the_score, "You multiply the score by β, too. β weighs the KL only."),
+        Mistake(wrong.score_replaces, "Your last token receives the score and does not pay. It does both."),
+        Mistake(wrong.weight_on_the_score, "You multiply the score by β, too. β weighs the KL only."),
     ),
 )
-
-# ------------------------------------------------------------------------------------------- PPO's clipped loss
 
 
 def clipped_loss(logp: Tensor, logp_old: Tensor, advantages: Tensor, clip_range: float) -> Tensor:
@@ -216,35 +136,6 @@ def clipped_loss(logp: Tensor, logp_old: Tensor, advantages: Tensor, clip_range:
     ratio = torch.exp(logp - logp_old)
     clipped = ratio.clamp(1 - clip_range, 1 + clip_range)
     return -torch.minimum(ratio * advantages, clipped * advantages)
-
-
-def clips_without_the_minimum(
-    logp: Tensor, logp_old: Tensor, advantages: Tensor, clip_range: float
-) -> Tensor:
-    """clip(ρ)A alone."""
-    return -torch.exp(logp - logp_old).clamp(1 - clip_range, 1 + clip_range) * advantages
-
-
-def takes_the_maximum(logp: Tensor, logp_old: Tensor, advantages: Tensor, clip_range: float) -> Tensor:
-    """The optimistic of the two."""
-    ratio = torch.exp(logp - logp_old)
-    return -torch.maximum(ratio * advantages, ratio.clamp(1 - clip_range, 1 + clip_range) * advantages)
-
-
-def maximises(logp: Tensor, logp_old: Tensor, advantages: Tensor, clip_range: float) -> Tensor:
-    """An objective, not a loss."""
-    return -clipped_loss(logp, logp_old, advantages, clip_range)
-
-
-def difference_for_ratio(logp: Tensor, logp_old: Tensor, advantages: Tensor, clip_range: float) -> Tensor:
-    """log ρ where ρ should stand."""
-    ratio = logp - logp_old
-    return -torch.minimum(ratio * advantages, ratio.clamp(1 - clip_range, 1 + clip_range) * advantages)
-
-
-def does_not_clip(logp: Tensor, logp_old: Tensor, advantages: Tensor, clip_range: float) -> Tensor:
-    """ρA alone."""
-    return -torch.exp(logp - logp_old) * advantages
 
 
 CLIPPED_LOSS = Exercise(
@@ -268,22 +159,24 @@ CLIPPED_LOSS = Exercise(
     ],
     mistakes=(
         Mistake(
-            clips_without_the_minimum,
+            wrong.clips_without_the_minimum,
             "You clip without the minimum. Where a step has already made a bad token likelier, your loss is "
             "flat, and nothing takes the step back.",
         ),
-        Mistake(takes_the_maximum, "You take the larger of the two. PPO is pessimistic: the smaller counts."),
-        Mistake(maximises, "This should go up; a loss goes down. Change its sign."),
         Mistake(
-            difference_for_ratio,
+            wrong.takes_the_maximum, "You take the larger of the two. PPO is pessimistic: the smaller counts."
+        ),
+        Mistake(wrong.maximises, "This should go up; a loss goes down. Change its sign."),
+        Mistake(
+            wrong.difference_for_ratio,
             "You use the difference of the log-probabilities as the ratio. The ratio is its exponential, "
             "1 where nothing has changed.",
         ),
-        Mistake(does_not_clip, "You do not clip: a ratio of 2 counts twice, however far the policy moved."),
+        Mistake(
+            wrong.does_not_clip, "You do not clip: a ratio of 2 counts twice, however far the policy moved."
+        ),
     ),
 )
-
-# ------------------------------------------------------------------------------------------ the KL of best of n
 
 
 def best_of_n_kl(probabilities: list[float], n: int) -> float:
@@ -294,43 +187,6 @@ def best_of_n_kl(probabilities: list[float], n: int) -> float:
         below += p
         if picked > 0:
             total += picked * math.log(picked / p)
-    return total
-
-
-def the_bound(probabilities: list[float], n: int) -> float:
-    """What holds where no two samples tie."""
-    return math.log(n) - (n - 1) / n
-
-
-def powers(probabilities: list[float], n: int) -> float:
-    """p to the n-th, normalised: all n samples are this outcome."""
-    total = sum(p**n for p in probabilities)
-    return sum(p**n / total * math.log(p**n / total / p) for p in probabilities if p**n > 0)
-
-
-def at_least_once(probabilities: list[float], n: int) -> float:
-    """1 − (1 − p)^n: the outcome is among the samples, whether or not it is the best."""
-    seen = [1 - (1 - p) ** n for p in probabilities]
-    return sum(q * math.log(q / p) for q, p in zip(seen, probabilities, strict=True))
-
-
-def other_direction(probabilities: list[float], n: int) -> float:
-    """KL(policy ‖ best of n)."""
-    total, below = 0.0, 0.0
-    for p in probabilities:
-        picked = (below + p) ** n - below**n
-        below += p
-        total += p * math.log(p / picked) if picked > 0 else math.inf
-    return total
-
-
-def forgets_zero(probabilities: list[float], n: int) -> float:
-    """0 log 0, which Python refuses."""
-    total, below = 0.0, 0.0
-    for p in probabilities:
-        picked = (below + p) ** n - below**n
-        below += p
-        total += picked * math.log(picked / p)
     return total
 
 
@@ -352,27 +208,27 @@ BEST_OF_N_KL = Exercise(
     ],
     mistakes=(
         Mistake(
-            the_bound,
+            wrong.the_bound,
             "This is the bound, log n − (n − 1)/n. It is reached where no two samples tie; with a few "
             "outcomes they do.",
         ),
         Mistake(
-            powers,
+            wrong.powers,
             "pⁿ is the chance that all n samples are this outcome. The best of n is this outcome also where "
             "some of the samples are worse.",
         ),
         Mistake(
-            at_least_once,
+            wrong.at_least_once,
             "1 − (1 − p)ⁿ is the chance that the outcome is among the samples. It must also be the best of "
             "them; yours do not add up to 1.",
         ),
         Mistake(
-            other_direction,
+            wrong.other_direction,
             "This is KL(policy ‖ best of n). The first distribution is the one that is summed over, and here "
             "that is best of n.",
         ),
         Mistake(
-            forgets_zero,
+            wrong.forgets_zero,
             "Right, but for large n the worst outcomes are picked with probability 0 to the last digit, and "
             "there is no logarithm of 0. What is never picked adds nothing.",
         ),
@@ -380,7 +236,6 @@ BEST_OF_N_KL = Exercise(
     tolerance=1e-9,
 )
 
-# --------------------------------------------------------------------------------------------------- the open one
 
 FEWER_COMPARISONS = OpenExercise(
     title="A worse reward model",
@@ -394,9 +249,9 @@ FEWER_COMPARISONS = OpenExercise(
         "second, and let stories.annotate(rows, seed=1, panel=panel) judge them anew.",
     ),
     good_answer="A prediction made before the run, and one figure of proxy and gold against KL for both "
-    "reward models over at least three seeds, with the same prompts. It says where gold turns in each, whether "
-    "the proxies may be compared (each is in units of its own reward model), and which of the two reward "
-    "models' errors the answers exploit: read ten of them. The better answers also find the length bias from "
+    "reward models over at least three seeds, with the same prompts. It says where gold turns in each, "
+    "whether the proxies may be compared (each is in units of its own reward model), and which errors of the "
+    "reward models the answers exploit: read ten of them. The better answers also find the length bias from "
     "which on best of 64 has a lower gold reward than best of 16.",
 )
 

@@ -36,8 +36,8 @@ QUIZ = (
             ),
             (
                 "People agree more on which of two answers is better, and what is common to both cancels.",
-                "The difficulty of the prompt and the leniency of the annotator are common to both answers of "
-                "a pair, so that they do not enter the difference.",
+                "The difficulty of the prompt and the leniency of the annotator are common to both answers "
+                "of a pair, so that they do not enter the difference.",
             ),
         ),
         right=2,
@@ -47,7 +47,7 @@ QUIZ = (
         options=(
             (
                 "100%, since a perfect model makes no mistakes.",
-                "The annotators' choices are noisy: no prediction from the two answers can foresee the noise.",
+                "The annotators' choices are noisy: no prediction from two answers can foresee the noise.",
             ),
             (
                 "The Bayes ceiling.",
@@ -76,8 +76,8 @@ QUIZ = (
             ),
             (
                 "The policy and the reward model.",
-                "The reward model is frozen. If it learned from its own scores, nothing would tie them to the "
-                "comparisons.",
+                "The reward model is frozen. If it learned from its own scores, nothing would tie them to "
+                "the comparisons.",
             ),
             (
                 "All but the reference.",
