@@ -133,7 +133,7 @@ def test_the_ladder_is_climbed_from_the_exact_to_the_real(built, monkeypatch):
 def test_a_run_outside_the_band_is_told(built, monkeypatch):
     class Row:
         def __init__(self, value):
-            self.metrics = {name: value for name in rungs.BANDS}
+            self.metrics = dict.fromkeys(rungs.BANDS, value)
 
     monkeypatch.setattr(rungs, "read_records", lambda *_, **__: [Row(100.0), Row(101.0), Row(102.0)])
     held, said = rungs._in_the_band(built)

@@ -82,7 +82,12 @@ def toy_run(*, seed: int, iterations: int = 300, episodes: int = 256) -> dict[st
 def one_prompt(pipeline: Pipeline, *, iterations: int, episodes: int) -> dict[str, Any]:
     """PPO without a KL penalty on a single held-out prompt: the mean score of every iteration's answers."""
     tokenizer, reward_model = pipeline.tokenizer(), pipeline.reward_model()
-    settings = {"iterations": iterations, "episodes": episodes, "minibatch": episodes, "epochs": 2}
+    settings: dict[str, Any] = {
+        "iterations": iterations,
+        "episodes": episodes,
+        "minibatch": episodes,
+        "epochs": 2,
+    }
     log = ppo(
         copy_of(pipeline.policy("sft")),
         value_model_for(reward_model).requires_grad_(True),
