@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import torch
+
 from rlhf_mini.chapters.whole_story.experiments import BEST_OF, best_of_n_pool
 from rlhf_mini.pipeline import Pipeline
 from rlhf_mini.reader import Picture, Sample, beside, new_figure, picture, samples_table
@@ -13,7 +15,7 @@ def kept_answers(pipeline: Pipeline) -> dict[str, Any]:
     """Which answer of the first n is kept, for every n and every request of the pool.
 
     Returns lists over n: `n`, `proxy` and `gold` (lists over requests), and the `answer` kept to one
-    `prompt`, number `request`: the one on which the last n falls furthest below the best gold of the smaller.
+    `prompt`, number `request`: the one on which gold first rises and then falls the most.
     """
     pool = best_of_n_pool(pipeline)
     sizes = [n for n in BEST_OF if n <= pool.golds.shape[1]]
@@ -21,8 +23,10 @@ def kept_answers(pipeline: Pipeline) -> dict[str, Any]:
     proxies, golds = (
         [values.gather(1, pick).squeeze(1) for pick in picks] for values in (pool.proxies, pool.golds)
     )
-    falls = [max(float(gold[i]) for gold in golds) - float(golds[-1][i]) for i in range(len(pool.prompts))]
-    request = max(range(len(falls)), key=falls.__getitem__)
+    turns = []
+    for curve in torch.stack(golds, dim=1).tolist():
+        turns.append(min(max(curve) - curve[0], max(curve) - curve[-1]))
+    request = max(range(len(turns)), key=turns.__getitem__)
     return {
         "n": sizes,
         "proxy": [row.tolist() for row in proxies],
