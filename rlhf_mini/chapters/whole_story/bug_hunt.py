@@ -21,7 +21,10 @@ SIZES = (1, 2, 4, 8, 16)
 
 
 def pack_choices(tokenizer: PreTrainedTokenizerBase, rows: Rows) -> Pairs:
-    """Judged rows as pairs for the reward model; `choice`, 0 or 1, is the place of the preferred answer."""
+    """Judged rows as pairs for the reward model.
+
+    `choice` is 0 where the first answer was preferred, 1 where the second.
+    """
     prompts = [row["prompt"] for row in rows]
     chosen = [row["first"] if row["choice"] else row["second"] for row in rows]
     rejected = [row["second"] if row["choice"] else row["first"] for row in rows]

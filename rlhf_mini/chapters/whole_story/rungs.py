@@ -1,6 +1,7 @@
 """The ladder of chapter 00: PPO climbed from the exact test to the real run."""
 
 import dataclasses
+import math
 from typing import Any
 
 import torch
@@ -27,7 +28,7 @@ from rlhf_mini.reader import Rung
 from rlhf_mini.tensors import masked_sum
 
 KL_WEIGHT, CLIP_RANGE = 0.5, 0.2
-BANDS = ("gold_ppo", "proxy_ppo", "kl")
+BANDS = {"gold_ppo": "gold", "proxy_ppo": "proxy", "kl": "KL"}  # metric of the records → its name
 
 
 def gradient_error(*, seed: int) -> float:
@@ -109,9 +110,8 @@ def _exact() -> tuple[bool, str]:
 
 def _overfits(pipeline: Pipeline) -> tuple[bool, str]:
     found = pipeline.measured(one_prompt, iterations=12, episodes=32)["scores"]
-    return found[-1] > found[
-        0
-    ] + 0.5, f"{found[0]:.2f} at first, {found[-1]:.2f} after {len(found)} iterations"
+    seen = f"{found[0]:.2f} at first, {found[-1]:.2f} after {len(found)} iterations"
+    return found[-1] > found[0] + 0.5, seen.replace("-", "−")
 
 
 def _toy() -> tuple[bool, str]:
@@ -136,11 +136,15 @@ def _in_the_band(pipeline: Pipeline) -> tuple[bool, str]:
     except (ValueError, FileNotFoundError):
         return True, f"no seeds of the profile {pipeline.profile.name} on record to compare with"
     told, held = [], True
-    for name in BANDS:
-        low, high = band([row.metrics[name] for row in rows])
-        held = held and low <= here[name] <= high
-        told.append(f"{name.partition('_')[0]} {here[name]:.2f} in {low:.2f} to {high:.2f}".replace("-", "−"))
-    return held, "; ".join(told)
+    for metric, name in BANDS.items():
+        values = [row.metrics[metric] for row in rows]
+        if name == "KL":  # a scale, never below 0: its spread is one of factors
+            low, high = (math.exp(end) for end in band([math.log(value) for value in values]))
+        else:
+            low, high = band(values)
+        held = held and low <= here[metric] <= high
+        told.append(f"{name} {here[metric]:.2f} in {low:.2f} to {high:.2f}")
+    return held, "; ".join(told).replace("-", "−")
 
 
 def _real(pipeline: Pipeline) -> tuple[bool, str]:
