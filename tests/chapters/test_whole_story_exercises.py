@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import rlhf_mini.chapters.whole_story.rungs as rungs
-from rlhf_mini.chapters.whole_story import bug_hunt, exercises
+from rlhf_mini.chapters.whole_story import choices, exercises
 from rlhf_mini.chapters.whole_story.experiments import BEST_OF, best_of_n_pool
 from rlhf_mini.chapters.whole_story.moving import kept_answers, kept_frame
 from rlhf_mini.estimators import token_rewards
@@ -64,7 +64,7 @@ def test_the_kl_of_best_of_n_is_exact_and_under_its_bound():
 
 
 def test_the_export_holds_every_choice_in_random_order(built):
-    rows = bug_hunt.judged_rows(built, "train", range(40))
+    rows = choices.judged_rows(built, "train", range(40))
     truth = built.preferences("train")
     assert {row["choice"] for row in rows} == {0, 1}
     for row, told in zip(rows, truth, strict=True):
@@ -73,9 +73,9 @@ def test_the_export_holds_every_choice_in_random_order(built):
 
 
 def test_the_bug_exchanges_chosen_and_rejected_in_every_pair(built):
-    rows = bug_hunt.judged_rows(built, "train", range(12))
+    rows = choices.judged_rows(built, "train", range(12))
     wrong, right = (
-        pack(built.tokenizer(), rows) for pack in (bug_hunt.pack_choices, bug_hunt.pack_choices_by_place)
+        pack(built.tokenizer(), rows) for pack in (choices.pack_choices, choices.pack_choices_by_place)
     )
     assert torch.equal(wrong.chosen.tokens, right.rejected.tokens)
     assert torch.equal(wrong.rejected.tokens, right.chosen.tokens)
@@ -83,10 +83,10 @@ def test_the_bug_exchanges_chosen_and_rejected_in_every_pair(built):
 
 
 def test_symptoms_are_curves_over_runs(built):
-    found = built.measured(bug_hunt.symptoms, runs=2, share=8)
+    found = built.measured(choices.symptoms, runs=2, share=8)
     assert found.keys() == {"wrong", "right"}
     for curves in found.values():
-        assert [len(run) for run in curves["gold"]] == [len(bug_hunt.SIZES)] * 2
+        assert [len(run) for run in curves["gold"]] == [len(choices.SIZES)] * 2
         for proxy in curves["proxy"]:
             assert proxy == sorted(proxy)  # what is optimised rises, whatever it is worth
         assert len(curves["accuracy"]) == len(curves["loss"]) == 2
