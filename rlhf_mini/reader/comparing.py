@@ -1,6 +1,5 @@
 """How far one result is from another, said in words: what an exercise tells a reader whose answer differs."""
 
-import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -110,7 +109,7 @@ def pattern(got: Value, expected: Value, *, tolerance: float | int) -> str:
     if got.shape != expected.shape:  # type: ignore[attr-defined]
         return ""
     factor = _common_factor(got, expected, tolerance)  # type: ignore[arg-type]
-    if factor == -1:
+    if abs(factor + 1) <= 10 * tolerance:
         return "Every sign is the wrong way round."
     return f"All your numbers are {factor:.4g} times what they should be." if factor else ""
 
@@ -122,8 +121,7 @@ def _common_factor(got: np.ndarray, expected: np.ndarray, tolerance: float | int
         return 0.0
     factor = float(np.median(got[told] / expected[told]))
     alike = np.allclose(got, factor * expected, rtol=10 * tolerance, atol=tolerance, equal_nan=True)
-    near_minus_one = math.isclose(factor, -1, rel_tol=10 * tolerance)
-    return (-1.0 if near_minus_one else factor) if alike and math.isfinite(factor) else 0.0
+    return factor if alike else 0.0
 
 
 def _first_difference(got: np.ndarray, expected: np.ndarray, differ: np.ndarray) -> str:

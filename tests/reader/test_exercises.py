@@ -184,6 +184,39 @@ def test_an_open_exercise_shows_what_a_good_answer_has():
     assert "Open" in card.text
 
 
+def test_what_is_long_is_shortened_and_what_fits_is_not():
+    def count(first, second):
+        return -1
+
+    def told(*arguments):
+        counted = exercise(solution=lambda a, b: 1.0, cases=lambda: [arguments], mistakes=())
+        return counted.judge(count).detail.split(":")[0]
+
+    assert told("x" * 38, 1) == f"Case 1, count('{'x' * 38}', 1)"  # 40 letters, its quotes among them
+    assert told("x" * 39, 1) == "Case 1, count(<str>, 1)"
+    assert told(torch.zeros(30, 2), 1) == "Case 1, count(<Tensor (30, 2)>, 1)"
+    assert difference("b", "a" * 58, tolerance=0) == f"it should be '{'a' * 58}'; yours is 'b'."
+    assert difference("b", "a" * 59, tolerance=0) == f"it should be '{'a' * 56}…; yours is 'b'."
+
+
+def test_a_card_without_a_detail_has_no_empty_line():
+    assert "<p></p>" not in exercise().check(returns).body
+    assert "<p>Case 1" in exercise().check(backwards).body
+
+
+def test_an_exercise_of_one_minute_is_one():
+    assert exercise(minutes=1).minutes == 1
+
+
+def test_a_careless_open_exercise_is_refused():
+    with pytest.raises(ValueError, match="Why"):
+        OpenExercise(title="Why", level="hard", minutes=0, hints=("one", "two"), good_answer="x")
+
+
+def test_what_has_no_python_code_is_not_unfilled():
+    assert is_unfilled(len) is False
+
+
 @pytest.mark.parametrize(
     "changed", [{"level": "trivial"}, {"minutes": 0}, {"hints": ("one",)}, {"hints": ("", "x")}]
 )
@@ -246,6 +279,13 @@ def test_patterns_need_two_numbers_and_all_of_them():
     assert pattern("ab", [1.0, 2.0], tolerance=1e-6) == ""
     assert pattern([1.0, 2.0, 3.0], [1.0, 2.0], tolerance=1e-6) == ""
     assert pattern([True, False], [False, True], tolerance=1e-6) == ""
+    assert pattern([-1.0001, -2.0], [1.0, 2.0], tolerance=1e-4) == "Every sign is the wrong way round."
+    assert pattern([-2.0, -4.0], [1.0, 2.0], tolerance=1e-4).startswith("All your numbers are -2 times")
+    infinite = float("inf")
+    assert pattern([infinite, 2.0, 4.0], [infinite, 1.0, 2.0], tolerance=1e-6).startswith(
+        "All your numbers are 2"
+    )
+    assert pattern([1.0, 2.0, 9.0], [1e-9, 1.0, 4.5], tolerance=1e-6) == ""  # nearly 0 tells no factor
 
 
 def test_the_tolerance_is_absolute_and_relative():
