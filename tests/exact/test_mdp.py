@@ -242,6 +242,22 @@ def test_every_sweep_is_a_backup_and_the_bound_holds():
     assert 9 * float((sweeps[-2] - sweeps[-3]).abs().max()) > 1e-6
 
 
+def test_at_discount_one_sweeps_stop_by_their_change():
+    """There the bound says nothing: it is infinite while values change, and 0 once they do not."""
+    slippery = value_iteration(grid_mdp(TWO_DOORS, slip=0.1, discount=1.0), tolerance=1e-6)
+    assert 10 < len(slippery.sweeps) < 500
+    assert slippery.error_bound == float("inf")
+    dry = value_iteration(grid_mdp(TWO_DOORS, discount=1.0))
+    assert dry.error_bound == 0.0
+    assert torch.equal(dry.sweeps[-1], dry.sweeps[-2])
+
+
+def test_values_are_those_of_the_last_sweep():
+    coarse = value_iteration(grid_mdp(TWO_DOORS, slip=0.1, discount=0.9), tolerance=1.0)
+    assert not torch.equal(coarse.sweeps[-1], coarse.sweeps[-2])
+    assert torch.equal(coarse.values, coarse.sweeps[-1])
+
+
 def test_policy_iteration_only_improves():
     mdp = grid_mdp(TWO_DOORS, slip=0.1, discount=0.99)
     found = policy_iteration(mdp)
@@ -331,7 +347,35 @@ def test_a_wrong_process_is_refused(pieces, name, wrong, message):
 
 
 @pytest.mark.usefixtures("unchecked")
-@pytest.mark.parametrize("solve", [evaluate_policy, state_visits])
+def test_one_wrong_entry_among_right_ones_is_found(pieces):
+    def refused(message, **wrong):
+        with pytest.raises(ValueError, match=message):
+            FiniteMDP(**{**pieces, **wrong})
+
+    infinite = pieces["rewards"].clone()
+    infinite[0, 0, 0] = float("inf")
+    refused("finite; received inf", rewards=infinite)
+    pays_once = pieces["rewards"].clone()
+    pays_once[2, 0, 2] = 1.0  # by one of two actions
+    refused("state 2 pays", rewards=pays_once)
+    left_once = pieces["transitions"].clone()
+    left_once[2, 1] = torch.tensor([1.0, 0.0, 0.0], dtype=F64)
+    refused("state 2 can be left", transitions=left_once)
+    one_row = pieces["transitions"].clone()
+    one_row[0, 0] *= 0.75
+    refused("sum of 0.75", transitions=one_row)
+
+
+def test_states_and_actions_are_counted():
+    mdp = grid_mdp(TWO_DOORS)
+    assert (mdp.states, mdp.actions) == (48, 4)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    "solve",
+    [evaluate_policy, state_visits, lambda mdp, policy: bellman_expectation(mdp, torch.zeros(3), policy)],
+)
 def test_a_wrong_policy_is_refused(solve):
     mdp = two_steps()
     with pytest.raises(ValueError, match=r"\(3, 2\) of torch.float64; received \(2, 2\)"):
