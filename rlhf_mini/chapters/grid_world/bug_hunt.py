@@ -100,9 +100,9 @@ BUG_HUNT = BugHunt(
     explanation=(
         "`goes_on` says whether anything follows the step. It is read one step late: the flag that is used at a step belongs to the "
         "step after it. So the last step of an episode bootstraps from the first step of the next episode, and the step before "
-        "it is treated as the last. The goal's prize never flows back to the moves that led to it, while the worth of the start, "
-        "which is far below zero at first, flows into every end, and back to the start: the critic's opinion of the start sinks on and "
-        "on, and the robot learns late."
+        "it is treated as the last: the prize is credited to the last move only, and reaches earlier ones by detours. Every end now "
+        "also carries the value of a new start, which is negative: ending looks bad, so the robot puts it off, the start looks worse "
+        "still, and so on, until the detours have carried enough of the prize back."
     ),
     source="stable-baselines3, issue 105 (2020): the flag of an episode's end paired with the wrong step",
     link="https://github.com/DLR-RM/stable-baselines3/issues/105",

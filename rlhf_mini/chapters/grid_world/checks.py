@@ -66,10 +66,10 @@ def rungs(pipeline: Pipeline) -> list[Rung]:
     return [
         Rung("the exact test", "the sampled gradient is the exact one on average", exact_gradient),
         Rung("one choice, overfitted", "the best of three actions gets nearly all probability", one_choice),
-        Rung("a known optimum", "the token world's π* is reached", known_optimum),
+        Rung("a known optimum", "the token world's π* is approached", known_optimum),
         Rung(
             "the band of good seeds",
-            "a fresh seed's curve lies among those of five others",
+            "a fresh seed's curve lies in the band of five others, one point wider",
             lambda: band(pipeline),
         ),
         Rung("the real run", "PPO on the grid earns far more than the bait", lambda: real_run(pipeline)),

@@ -101,8 +101,17 @@ def baseline_numbers(pipeline: Pipeline) -> dict[str, float]:
 def trade_off(pipeline: Pipeline) -> dict[str, list[float]]:
     """Squared bias, variance and their sum for every λ, with a critic in the middle of its training."""
     rows = estimates.gae_trade_off(pipeline.seed)
-    names = ("squared_bias", "variance", "mse")
+    names = ("squared_bias", "variance", "mse", "gradient_squared_bias", "gradient_variance")
     return {"lambda": [*rows], **{name: [row[name] for row in rows.values()] for name in names}}
+
+
+def best_lambda(curves: dict[str, list[float]], episodes: int) -> float:
+    """The λ at which squared bias and variance of the policy gradient of so many episodes are smallest."""
+    errors = [
+        bias + variance / episodes
+        for bias, variance in zip(curves["gradient_squared_bias"], curves["gradient_variance"], strict=True)
+    ]
+    return curves["lambda"][int(np.argmin(errors))]
 
 
 def trade_off_numbers(pipeline: Pipeline) -> dict[str, Any]:
@@ -186,8 +195,8 @@ def over_seeds(pipeline: Pipeline, experiment: Any, *, seeds: int) -> list[Any]:
 CLAIMS = (
     Claim(
         "planning",
-        "Planning is exact: value iteration and policy iteration agree to nine digits. Which first move is best depends on "
-        "the discount alone and changes at γ = 0.911; and a robot that slips keeps away from the pits that a sure-footed one walks along.",
+        "Planning is exact: value iteration and policy iteration agree to nine digits. Without slipping, the best first move changes "
+        "from right to up at γ = 0.911; and a robot that slips keeps away from the pits that a sure-footed one walks along.",
         planning,
         lambda m: (
             m["largest_difference"] < 1e-8
@@ -198,8 +207,8 @@ CLAIMS = (
     ),
     Claim(
         "SARSA, Q-learning",
-        "With exploration that never ends, SARSA learns the safe way and earns more while it learns; "
-        "Q-learning learns the best way and falls into the pits while it learns.",
+        "With exploration that never ends, SARSA learns the safe way and earns more while exploring goes on; "
+        "Q-learning learns the best way and falls into the pits while it explores.",
         control_numbers,
         lambda m: (
             m["online_sarsa"] > m["online_q_learning"]
@@ -210,7 +219,7 @@ CLAIMS = (
     Claim(
         "TD(0), Monte Carlo",
         "On a world whose prize comes at the end, Monte Carlo is ahead early, because TD(0) passes the prize back by one state "
-        "in each episode; after 300 episodes both are within a tenth of where they began.",
+        "in each episode; after 300 episodes both errors are below a tenth of what they were.",
         prediction_numbers,
         lambda m: (
             m["monte_carlo_30"] < 0.5 * m["td_30"]
@@ -221,8 +230,8 @@ CLAIMS = (
     Claim(
         "baseline",
         "A baseline leaves the mean of the gradient's estimate where it is. The exact value of each state divides its variance by "
-        "two or more at the beginning of training, when returns lie far below zero, and lowers it at the end; midway, when returns "
-        "lie around zero, it hardly changes it.",
+        "two or more at the beginning of training, when returns lie far below zero, and lowers it at the end; midway, when most of "
+        "what is left is chance, it hardly changes it.",
         baseline_numbers,
         lambda m: (
             2 * m["exact_value_1"] < m["none_1"]
@@ -261,7 +270,7 @@ CLAIMS = (
     ),
     Claim(
         "token world",
-        "On the token world REINFORCE with a KL penalty reaches the optimum that algebra predicts: its divergence from π* "
+        "On the token world REINFORCE with a learned baseline and a KL penalty reaches the optimum that algebra predicts: its divergence from π* "
         "falls to less than a hundredth of where it began.",
         token_numbers,
         lambda m: m["kl_after"] < 0.01 * m["kl_before"] and 0 <= m["objective_missing"] < 0.005,

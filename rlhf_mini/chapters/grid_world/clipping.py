@@ -16,7 +16,7 @@ CLIP_RANGE = 0.2
 
 
 def clip_without_min(logp: Tensor, logp_old: Tensor, advantages: Tensor) -> Tensor:
-    """−clip(ρ, 1 − ε, 1 + ε) A: a loss that circulates. A step that did harm is silenced too, for ever.
+    """−clip(ρ, 1 − ε, 1 + ε) A: a loss that circulates. A step that did harm is silenced too.
 
     >>> logp = torch.tensor([[2.0]]).log().requires_grad_()  # a bad action, already twice as likely as before
     >>> loss = clip_without_min(logp, torch.zeros(1, 1), torch.tensor([[-1.0]]))

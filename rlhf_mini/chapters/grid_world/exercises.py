@@ -359,7 +359,7 @@ CLIP = Exercise(
     mistakes=(
         Mistake(
             _without_min,
-            "Without the minimum a step that did harm gets no gradient, and is never taken back.",
+            "Without the minimum an action that has moved too far in the wrong direction gets no gradient, where it most needs one.",
         ),
         Mistake(_max_for_min, "The minimum makes the objective pessimistic; you take the maximum."),
         Mistake(_upwards, "This is the objective, which goes up; a loss goes down."),

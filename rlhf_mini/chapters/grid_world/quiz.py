@@ -8,8 +8,8 @@ QUIZ = (
         options=(
             ("The rewards of the grid", "They are the same; only the weight of later ones differs."),
             (
-                "How much a reward counts that comes twelve moves later",
-                "γ¹² is 0.0002 for γ = 0.5 and 0.89 for γ = 0.99.",
+                "How much the reward of the twelfth move counts",
+                "γ¹¹ is 0.0005 for γ = 0.5 and 0.90 for γ = 0.99.",
             ),
             ("The probability of slipping", "γ is no property of how the robot moves."),
         ),
@@ -22,7 +22,7 @@ QUIZ = (
                 "Nothing",
                 "The expectation of ∇ log π over actions is 0, so whatever does not depend on the action drops out.",
             ),
-            ("It becomes smaller", "Its variance does; the expectation stays."),
+            ("It becomes smaller", "Its variance often does, though not always; the expectation stays."),
             (
                 "It becomes biased towards safe actions",
                 "No action is favoured: in each state the same number is subtracted for all.",
