@@ -57,8 +57,8 @@ bench: $(READY) ## measure this machine, side by side with the general-purpose s
 sync: $(READY) ## write the chapter table and the repository's address wherever they are shown
 	python book/tools/sync.py
 
-colab: $(READY) ## check that installing the library changes nothing that Colab has
-	python book/tools/colab.py
+colab: $(READY) ## check that a chapter runs in Colab from its notebook alone (COLAB_VERSIONS=list: with its versions)
+	python book/tools/colab.py $(if $(COLAB_VERSIONS),--versions $(COLAB_VERSIONS))
 
 clean: ## remove what was built (.venv and the model cache stay)
 	rm -rf .site .book build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis

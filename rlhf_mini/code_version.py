@@ -36,6 +36,14 @@ def code_version(*modules: str) -> str:
     return digest.hexdigest()[:12]
 
 
+def source_version(source: str) -> str:
+    """The code version of all that some Python source imports from the library: of a notebook, say.
+
+    Twelve hexadecimal digits, also where it imports nothing.
+    """
+    return code_version(*sorted({name for name in names_imported(source) if _file_of(name)}))
+
+
 def imported_modules(*modules: str) -> dict[str, Path]:
     """These modules and every module of the library that they import, however far down: name → file.
 

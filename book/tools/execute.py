@@ -3,7 +3,8 @@
     python book/tools/execute.py --profile quick chapters/*.ipynb
 
 The stamp stands in each notebook's metadata under `rlhf_mini`: profile, seconds, device, threads, version and
-two hashes, one of the notebook's own source (a test holds the outputs to it) and one of the library that ran.
+two hashes, one of the notebook's own source and one of the library's code that it reaches. A test holds the
+outputs to both: a chapter whose code has changed since is executed again.
 A notebook whose execution fails is left as it was.
 """
 
@@ -32,12 +33,11 @@ def source_hash(notebook: nbformat.NotebookNode) -> str:
     return digest.hexdigest()[:12]
 
 
-def library_hash(package: Path) -> str:
-    """Twelve hex digits over every module of the library."""
-    digest = hashlib.sha256()
-    for path in sorted(package.rglob("*.py")):
-        digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()[:12]
+def library_version(notebook: nbformat.NotebookNode) -> str:
+    """Twelve hex digits over the library's code that the notebook reaches, figures' looks left out."""
+    from rlhf_mini.code_version import source_version
+
+    return source_version("\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code"))
 
 
 def machine() -> dict[str, str | int]:
@@ -82,7 +82,7 @@ def execute(path: Path, profile: str, timeout: int) -> float:
         "seconds": round(seconds, 1),
         **machine(),
         "source": source_hash(notebook),
-        "library": library_hash(ROOT / "rlhf_mini"),
+        "library": library_version(notebook),
     }
     beside = path.with_suffix(".executing")
     nbformat.write(notebook, beside)

@@ -5,15 +5,19 @@ must be seen is fixed before any run; a claim that fails means that the world, a
 sentence is wrong.
 """
 
+import html
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from rlhf_mini import __version__
+from rlhf_mini.chapters import part
 from rlhf_mini.devices import describe, thread_count
-from rlhf_mini.evaluation.records import Record
+from rlhf_mini.evaluation.records import Record, read_records
 from rlhf_mini.pipeline import STAGES, Pipeline
+from rlhf_mini.reader.picture import Picture
+from rlhf_mini.reader.style import css_colour
 
 Numbers = Mapping[str, Any]
 
@@ -41,7 +45,10 @@ def record_of(
     *, chapter: str, experiment: str, method: str, pipeline: Pipeline, seconds: float, metrics: Numbers
 ) -> Record:
     """A record of what was measured on a pipeline, with the machine it ran on."""
-    plain = {name: float(value) if isinstance(value, int) else value for name, value in metrics.items()}
+    plain = {
+        name: float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+        for name, value in metrics.items()
+    }
     return Record(
         chapter=chapter,
         experiment=experiment,
@@ -126,3 +133,32 @@ def judge(claims: Sequence[Claim], pipeline: Pipeline, records: Sequence[Record]
         )
         for claim in claims
     ]
+
+
+def chapter_summary(chapter: str, pipeline: Pipeline) -> Picture:
+    """A chapter's claims, each with this run's verdict and on how many seeds of the records it held.
+
+    Raises:
+        AssertionError: naming the claims that do not hold in this run.
+    """
+    room = part(chapter, "claims")
+    try:
+        records = read_records(f"chapter_{chapter}", experiment="claims")
+    except FileNotFoundError:
+        records = []  # none committed yet
+    verdicts = judge(room.CLAIMS, pipeline, records)
+    items, lines = [], []
+    for verdict in verdicts:
+        sign, role = ("✓", "data") if verdict.holds else ("✗", "loss")
+        seen = f"{sign} here (seed {pipeline.seed})"
+        if verdict.seeds:
+            seen += f"; on record {verdict.seeds_held} of {verdict.seeds} seeds"
+        items.append(
+            f'<li style="--rm-role:{css_colour(role)}"><span>{html.escape(verdict.claim.sentence)}</span>'
+            f"<b>{seen}</b></li>"
+        )
+        lines.append(f"- {verdict.claim.sentence} [{seen}]")
+    failed = [verdict.claim.name for verdict in verdicts if not verdict.holds]
+    if failed:
+        raise AssertionError(f"this run does not show: {', '.join(failed)}\n" + "\n".join(lines))
+    return Picture(f'<ul class="rm-claims">{"".join(items)}</ul>', "\n".join(lines))

@@ -4,6 +4,17 @@ from rlhf_mini.estimators.advantages import gae
 from rlhf_mini.estimators.entropy import entropy, token_entropy
 from rlhf_mini.estimators.kl import kl_k1, kl_k2, kl_k3
 from rlhf_mini.estimators.returns import discounted_returns
+from rlhf_mini.estimators.rewards import token_rewards
 from rlhf_mini.estimators.whitening import whiten
 
-__all__ = ["discounted_returns", "entropy", "gae", "kl_k1", "kl_k2", "kl_k3", "token_entropy", "whiten"]
+__all__ = [
+    "discounted_returns",
+    "entropy",
+    "gae",
+    "kl_k1",
+    "kl_k2",
+    "kl_k3",
+    "token_entropy",
+    "token_rewards",
+    "whiten",
+]

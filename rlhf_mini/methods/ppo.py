@@ -25,7 +25,7 @@ from rlhf_mini.batch import Rollout, Sequences
 from rlhf_mini.data.chat import draw
 from rlhf_mini.data.pretrained import check_lengths
 from rlhf_mini.devices import autocast
-from rlhf_mini.estimators import gae, kl_k1, kl_k3, whiten
+from rlhf_mini.estimators import gae, kl_k1, kl_k3, token_rewards, whiten
 from rlhf_mini.loop import Hook, OptimizerConfig, fit
 from rlhf_mini.losses import clip_fraction, ppo_policy_loss, ppo_value_loss
 from rlhf_mini.models import new_value_model, response_logp, response_logp_and_entropy, token_values
@@ -109,19 +109,6 @@ def value_model_for(reward_model: PreTrainedModel) -> PreTrainedModel:
         if head.bias is not None:
             head.bias.sub_(mean).div_(std)
     return value_model
-
-
-def token_rewards(
-    scores: Tensor, logp: Tensor, logp_ref: Tensor, response: Tensor, *, kl_weight: float
-) -> Tensor:
-    """Scores (B,) and log-probabilities (B, T) to rewards (B, T), zero off the response.
-
-    Every token pays `kl_weight · (logp − logp_ref)`, and the last one of the response receives the score.
-    """
-    rewards = -kl_weight * kl_k1(logp, logp_ref) * response
-    rows = torch.arange(len(scores), device=scores.device)
-    rewards[rows, last_true_index(response)] += scores
-    return rewards
 
 
 @torch.no_grad()

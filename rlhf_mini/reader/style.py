@@ -184,6 +184,25 @@ white-space:inherit!important}
 .rm-slider{display:flex;align-items:center;gap:.75rem;margin:.3rem 0}
 .rm-slider input{flex:1 1 auto;min-width:0;max-width:26rem;height:1.8rem;accent-color:var(--rm-policy)}
 .rm-slider output{font-variant-numeric:tabular-nums;min-width:4rem}
+.rm-meta{font-size:.85em;opacity:.85}
+.rm-exercise h4{white-space:pre-wrap;overflow-wrap:anywhere}
+.rm-exercise details{padding-left:.2rem}
+.rm.rm fieldset{border:0;border-left:3px solid var(--rm-line);margin:0 0 1rem;padding:.1rem 0 .1rem .8rem;
+min-width:0;display:grid;grid-template-columns:auto 1fr;gap:.25rem .5rem;align-items:start}
+.rm.rm legend{font-weight:600;padding:0;margin:0 0 .2rem;font-size:1em;border:0;width:auto;color:inherit}
+.rm-quiz input{margin:.3em 0 0;accent-color:var(--rm-policy)}
+.rm-quiz label{margin:0;cursor:pointer}
+.rm.rm fieldset p{display:none;grid-column:2;margin:0 0 .4rem;font-size:.95em}
+.rm.rm fieldset input:checked+label+p{display:block}
+.rm-yes,p.rm-yes b{color:var(--rm-data)}.rm-no,p.rm-no b{color:var(--rm-loss)}
+.rm.rm p.rm-yes,.rm.rm p.rm-no{color:inherit}
+.rm.rm ol.rm-ladder{list-style:none;margin:0;padding:0}
+.rm.rm .rm-ladder li{display:grid;grid-template-columns:minmax(9rem,1fr) 2fr 2fr;gap:.1rem 1rem;margin:0;
+padding:.4rem .7rem;border-left:4px solid var(--rm-role);border-bottom:1px solid var(--rm-line)}
+.rm-ladder b,.rm-claims b{color:var(--rm-role)}
+.rm.rm ul.rm-claims{margin:0;padding-left:1.1rem}
+.rm-claims li{margin:0 0 .5rem}.rm-claims b{display:block;font-weight:600;font-size:.88em}
+@media (max-width:600px){.rm.rm .rm-ladder li{grid-template-columns:1fr}}
 """
 
 # The book's theme lays every HTML output of a dark page on a light card, for outputs that cannot adapt.

@@ -18,7 +18,6 @@ from rlhf_mini.methods.ppo import (
     collect,
     ppo,
     ppo_loss,
-    token_rewards,
     value_model_for,
 )
 from rlhf_mini.methods.reward_model import scores
@@ -82,25 +81,7 @@ def rollout_of(toy_policy, toy_values, toy_score, toy_tokenizer):
     return rollout_of
 
 
-# ---------------------------------------------------------------------------------------------------- rewards
-
-
-def test_token_rewards_by_hand():
-    # Row 0: KL terms 0.5 · (−1 + 1.5) and 0.5 · (−2 + 1), paid; the score 2 on the second token.
-    # Row 1: one token, as likely as under the reference; the score −1 on it. Nothing elsewhere.
-    response = torch.tensor([[False, True, True], [False, True, False]])
-    logp = torch.tensor([[7.0, -1.0, -2.0], [7.0, -3.0, 7.0]])
-    logp_ref = torch.tensor([[0.0, -1.5, -1.0], [0.0, -3.0, 0.0]])
-    rewards = token_rewards(torch.tensor([2.0, -1.0]), logp, logp_ref, response, kl_weight=0.5)
-    assert rewards.tolist() == [[0.0, -0.25, 2.5], [0.0, -1.0, 0.0]]
-
-
-def test_without_kl_weight_only_the_score_is_left():
-    response = torch.tensor([[False, True, True]])
-    rewards = token_rewards(
-        torch.tensor([2.0]), torch.tensor([[0.0, -1.0, -2.0]]), torch.zeros(1, 3), response, kl_weight=0.0
-    )
-    assert rewards.tolist() == [[0.0, 0.0, 2.0]]
+# -------------------------------------------------------------------------------------------- KL controller
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "book/tools"), str(ROOT / "book/_ext")]
+sys.path[:0] = [str(ROOT / "book/tools"), str(ROOT / "book/_ext"), str(ROOT / "tests/project")]
 BUILT = {
     ".git",
     ".venv",

@@ -10,9 +10,24 @@ from rlhf_mini.reader import Arrow, Box, Flow, flow_diagram
 from rlhf_mini.reader.diagrams import _places
 from rlhf_mini.reader.flows import PPO_ITERATION, WHOLE_STORY
 from rlhf_mini.reader.routes import WIDTH, Place, route
+from rlhf_mini.reader.three_tokens import (
+    ppo_example,
+    reinforce_example,
+    reward_model_example,
+    sft_example,
+)
 
 ALT = "Data flows through models into losses."
-FLOWS = pytest.mark.parametrize("flow", [WHOLE_STORY, PPO_ITERATION], ids=["whole story", "PPO iteration"])
+FLOWS = pytest.mark.parametrize(
+    "flow",
+    [
+        *(pytest.param(flow, id=name) for name, flow in (("story", WHOLE_STORY), ("PPO", PPO_ITERATION))),
+        *(
+            pytest.param(example(), id=example.__name__)
+            for example in (sft_example, reward_model_example, reinforce_example, ppo_example)
+        ),
+    ],
+)
 
 
 def _box(key, **changes):

@@ -1,0 +1,182 @@
+"""The same three tokens through every method: drawings whose numbers the library computes.
+
+A prompt and an answer of three tokens, the last of them the end. The policy gave the tokens the probabilities
+0.4, 0.6 and 0.5 and the frozen reference 0.5, 0.6 and 0.25; the reward model scores the answer 1.5; the value
+model expects 0.5, 0.8 and 1.0. What differs between two methods is what differs between their drawings.
+"""
+
+from dataclasses import replace
+
+import torch
+
+from rlhf_mini.estimators import discounted_returns, gae, token_rewards
+from rlhf_mini.losses import next_token_loss, pairwise_loss, ppo_policy_loss
+from rlhf_mini.reader.diagrams import Arrow, Box, Flow
+from rlhf_mini.shapes import Tensor
+
+GAP = "\u2002"  # a space that svg does not swallow
+TOKENS = ("a", "fox", "●")
+RESPONSE = torch.ones(1, 3, dtype=torch.bool)
+PROBABILITIES = torch.tensor([[0.4, 0.6, 0.5]])
+REFERENCE = torch.tensor([[0.5, 0.6, 0.25]])
+AFTER_A_STEP = torch.tensor([[0.6, 0.6, 0.45]])  # the policy's probabilities once it has moved
+VALUES = torch.tensor([[0.5, 0.8, 1.0]])
+SCORE, LOWER_SCORE = torch.tensor([1.5]), torch.tensor([0.7])
+KL_WEIGHT, CLIP_RANGE, GAE_LAMBDA = 0.5, 0.2, 0.5
+
+
+def _row(values: Tensor, *, decimals: int = 2) -> str:
+    """Three numbers in a line, apart, with true minus signs and no minus at zero."""
+    texts = [f"{round(value, decimals) + 0.0:.{decimals}f}" for value in values.flatten().tolist()]
+    return GAP.join(texts).replace("-", "−")
+
+
+def _mean(values: Tensor) -> str:
+    return f"mean {values.mean():.2f}".replace("-", "−")
+
+
+_ANSWER = Box(
+    key="answer", title="prompt and answer", kind="data", role="data", row=0, column=0,
+    detail=f"x, {GAP.join(TOKENS)}",
+)  # fmt: skip
+_POLICY = Box(
+    key="policy", title="policy", kind="model", role="policy", row=1, column=0,
+    detail=f"π{GAP}{_row(PROBABILITIES)}",
+)  # fmt: skip
+_LOSS = Box(key="loss", title="loss", kind="loss", role="loss", row=2, column=0)
+
+
+def sft_example() -> Flow:
+    """Supervised fine-tuning (and pretraining, where every token counts): `−log π` of each answer token."""
+    losses = next_token_loss(PROBABILITIES.log())
+    return Flow(
+        boxes=(
+            replace(_ANSWER, column=0.5, detail=f"x is given; {GAP.join(TOKENS)} count"),
+            replace(_POLICY, column=0.5, title="language model"),
+            replace(
+                _LOSS, column=0.5, title="next token", detail=f"−log π{GAP}{_row(losses)}\n{_mean(losses)}"
+            ),
+        ),
+        arrows=(
+            Arrow(source="answer", target="policy", label="(1, T)"),
+            Arrow(source="policy", target="loss", label="(1, T, V)"),
+            Arrow(source="loss", target="policy", kind="gradient"),
+        ),
+        columns=2,
+    )
+
+
+def reward_model_example() -> Flow:
+    """Reward modelling: two answers, two scores, one loss on their difference."""
+    loss = pairwise_loss(SCORE, LOWER_SCORE)
+    model = Box(
+        key="reward", title="reward model", kind="model", role="reward", row=1, column=0.5,
+        detail=f"r⁺ = {SCORE.item():.1f}, r⁻ = {LOWER_SCORE.item():.1f}",
+    )  # fmt: skip
+    return Flow(
+        boxes=(
+            replace(_ANSWER, key="chosen", title="chosen answer"),
+            replace(_ANSWER, key="rejected", title="rejected answer", column=1, detail=f"x, a{GAP}cat{GAP}●"),
+            model,
+            replace(_LOSS, title="pairwise", column=0.5, detail=f"−log σ(r⁺ − r⁻) = {loss.item():.2f}"),
+        ),
+        arrows=(
+            Arrow(source="chosen", target="reward", label="(1, T)"),
+            Arrow(source="rejected", target="reward", label="(1, T)"),
+            Arrow(source="reward", target="loss", label="2 (1,)"),
+            Arrow(source="loss", target="reward", kind="gradient"),
+        ),
+        columns=2,
+    )
+
+
+def reinforce_example() -> Flow:
+    """REINFORCE: the return that follows each token weighs its log-probability; nobody predicts anything."""
+    rewards = torch.tensor([[0.0, 0.0, SCORE.item()]])
+    returns = discounted_returns(rewards, RESPONSE, discount=1.0)
+    losses = -returns * PROBABILITIES.log()
+    return Flow(
+        boxes=(
+            replace(_POLICY, row=0, detail=f"writes{GAP}{GAP.join(TOKENS)}\nπ{GAP}{_row(PROBABILITIES)}"),
+            Box(
+                key="rewards", title="rewards", kind="data", role="reward", row=0, column=1,
+                detail=f"{_row(rewards, decimals=1)}\nscore at the end",
+            ),
+            Box(
+                key="returns", title="returns", kind="loss", role="value", row=1, column=1,
+                detail=f"G{GAP}{_row(returns, decimals=1)}",
+            ),
+            replace(_LOSS, row=2, title="policy loss", detail=f"−G log π{GAP}{_row(losses)}"),
+        ),
+        arrows=(
+            Arrow(source="policy", target="rewards"),
+            Arrow(source="rewards", target="returns", label="r (1, T)"),
+            Arrow(source="returns", target="loss", label="G (1, T)"),
+            Arrow(source="policy", target="loss", label="log π (1, T)"),
+            Arrow(source="loss", target="policy", kind="gradient"),
+        ),
+        columns=2,
+    )  # fmt: skip
+
+
+def ppo_numbers() -> dict[str, Tensor]:
+    """What PPO computes on the three tokens: rewards, advantages, returns, ratios, losses, each (1, 3)."""
+    rewards = token_rewards(SCORE, PROBABILITIES.log(), REFERENCE.log(), RESPONSE, kl_weight=KL_WEIGHT)
+    advantages, returns = gae(rewards, VALUES, RESPONSE, discount=1.0, gae_lambda=GAE_LAMBDA)
+    ratio = AFTER_A_STEP / PROBABILITIES
+    losses = ppo_policy_loss(AFTER_A_STEP.log(), PROBABILITIES.log(), advantages, clip_range=CLIP_RANGE)
+    return {
+        "rewards": rewards,
+        "advantages": advantages,
+        "returns": returns,
+        "ratio": ratio,
+        "losses": losses,
+    }
+
+
+def ppo_example() -> Flow:
+    """PPO: per-token KL and the score make rewards, values make advantages, a clipped ratio the loss."""
+    numbers = ppo_numbers()
+    return Flow(
+        boxes=(
+            replace(_POLICY, row=0, detail=f"writes{GAP}{GAP.join(TOKENS)}\nπ_old{GAP}{_row(PROBABILITIES)}"),
+            Box(
+                key="reference", title="reference", kind="model", role="reference", row=1, column=0,
+                detail=f"π_ref{GAP}{_row(REFERENCE)}", frozen=True,
+            ),
+            Box(
+                key="reward", title="reward model", kind="model", role="reward", row=1, column=1,
+                detail=f"score {SCORE.item():.1f}", frozen=True,
+            ),
+            Box(
+                key="rewards", title="rewards", kind="data", role="reward", row=2, column=0,
+                detail=f"−β KL, + score last\n{_row(numbers['rewards'])}",
+            ),
+            Box(
+                key="value", title="value model", kind="model", role="value", row=2, column=1,
+                detail=f"V{GAP}{_row(VALUES)}",
+            ),
+            Box(
+                key="gae", title="GAE", kind="loss", role="value", row=3, column=0.5,
+                detail=f"Â{GAP}{_row(numbers['advantages'])}\nR{GAP}{_row(numbers['returns'])}",
+            ),
+            replace(
+                _LOSS, row=4, column=0, title="policy loss",
+                detail=f"ρ{GAP}{_row(numbers['ratio'])}\nloss{GAP}{_row(numbers['losses'])}",
+            ),
+            replace(_LOSS, key="value_loss", row=4, column=1, title="value loss", detail="(V − R)², clipped"),
+        ),
+        arrows=(
+            Arrow(source="policy", target="reference"),
+            Arrow(source="policy", target="reward"),
+            Arrow(source="reference", target="rewards", label="(1, T)"),
+            Arrow(source="reward", target="rewards", label="(1,)"),
+            Arrow(source="rewards", target="gae", label="r (1, T)"),
+            Arrow(source="value", target="gae", label="V (1, T)"),
+            Arrow(source="gae", target="loss", label="Â (1, T)"),
+            Arrow(source="gae", target="value_loss", label="R (1, T)"),
+            Arrow(source="loss", target="policy", kind="gradient"),
+            Arrow(source="value_loss", target="value", kind="gradient"),
+        ),
+        columns=2,
+    )  # fmt: skip

@@ -1,0 +1,76 @@
+"""The three-token examples: every number in a drawing, by hand."""
+
+import math
+import re
+
+import pytest
+
+from rlhf_mini.reader.three_tokens import (
+    GAP,
+    ppo_example,
+    ppo_numbers,
+    reinforce_example,
+    reward_model_example,
+    sft_example,
+)
+
+
+def detail(flow, key):
+    (box,) = [box for box in flow.boxes if box.key == key]
+    return box.detail
+
+
+def numbers(text):
+    return [float(number.replace("−", "-")) for number in re.findall(r"−?\d+\.\d+", text)]
+
+
+def test_sft_by_hand():
+    losses = [-math.log(p) for p in (0.4, 0.6, 0.5)]
+    assert numbers(detail(sft_example(), "policy")) == [0.4, 0.6, 0.5]
+    shown = numbers(detail(sft_example(), "loss"))
+    assert shown == pytest.approx([*losses, sum(losses) / 3], abs=0.005)
+
+
+def test_reward_model_by_hand():
+    assert numbers(detail(reward_model_example(), "reward")) == [1.5, 0.7]
+    loss = math.log(1 + math.exp(-(1.5 - 0.7)))
+    assert numbers(detail(reward_model_example(), "loss")) == pytest.approx([loss], abs=0.005)
+
+
+def test_reinforce_by_hand():
+    assert numbers(detail(reinforce_example(), "rewards")) == [0.0, 0.0, 1.5]
+    assert numbers(detail(reinforce_example(), "returns")) == [1.5, 1.5, 1.5]
+    losses = [-1.5 * math.log(p) for p in (0.4, 0.6, 0.5)]
+    assert numbers(detail(reinforce_example(), "loss")) == pytest.approx(losses, abs=0.005)
+
+
+def test_ppo_by_hand():
+    # r_t = −0.5 (log π − log π_ref), and 1.5 more on the last token
+    rewards = [-0.5 * math.log(0.4 / 0.5), 0.0, -0.5 * math.log(0.5 / 0.25) + 1.5]
+    values = [0.5, 0.8, 1.0, 0.0]
+    errors = [rewards[t] + values[t + 1] - values[t] for t in range(3)]  # δ_t
+    last = errors[2]
+    middle = errors[1] + 0.5 * last
+    advantages = [errors[0] + 0.5 * middle, middle, last]  # Â_t = δ_t + λ Â_{t+1}, λ = 0.5
+    returns = [advantage + value for advantage, value in zip(advantages, values, strict=False)]
+    ratio = [0.6 / 0.4, 1.0, 0.45 / 0.5]
+    losses = [-min(r * a, min(max(r, 0.8), 1.2) * a) for r, a in zip(ratio, advantages, strict=True)]
+    computed = ppo_numbers()
+    for name, by_hand in (
+        ("rewards", rewards),
+        ("advantages", advantages),
+        ("returns", returns),
+        ("ratio", ratio),
+        ("losses", losses),
+    ):
+        assert computed[name].flatten().tolist() == pytest.approx(by_hand, abs=1e-6), name
+    flow = ppo_example()
+    assert numbers(detail(flow, "rewards")) == pytest.approx(rewards, abs=0.005)
+    assert numbers(detail(flow, "gae")) == pytest.approx([*advantages, *returns], abs=0.005)
+    assert numbers(detail(flow, "loss")) == pytest.approx([*ratio, *losses], abs=0.005)
+
+
+def test_numbers_stand_apart_and_zero_has_no_sign():
+    shown = detail(ppo_example(), "rewards")
+    assert f"0.11{GAP}0.00{GAP}1.15" in shown
+    assert "−0.00" not in shown
