@@ -1,6 +1,5 @@
 """The chapter's bug hunt: which tokens of a batch are learned from."""
 
-import dataclasses
 from typing import Any
 
 import torch
@@ -13,6 +12,7 @@ from rlhf_mini.data.tokenizer import encode_prompt
 from rlhf_mini.methods.sft import sft
 from rlhf_mini.models import copy_of
 from rlhf_mini.pipeline import Pipeline
+from rlhf_mini.reader import BugHunt
 from rlhf_mini.worlds import stories
 
 LOOKS = (4, 8, 16, 32, 64)
@@ -78,8 +78,24 @@ def symptoms(pipeline: Pipeline, *, way: str, batches: int = 16) -> dict[str, An
     sft(
         model,
         Sequences(rows.tokens, rows.mask, counted),
-        config=dataclasses.replace(config),
+        config=config,
         generator=pipeline.generator("chapter 03 bug"),
         hooks=[look],
     )
     return seen
+
+
+BUG_HUNT = BugHunt(
+    title="The loss is fine, but the model no longer stops",
+    wrong=learned_wrong,
+    right=learned_right,
+    explanation=(
+        "Rows are filled up with the end token, and the mask leaves out every end token, the real one at the "
+        "end of each answer included. Nothing then teaches the model to stop. What it knew of stopping from "
+        "pretraining fades within a few updates, because all other tokens are still learned; the loss does not "
+        "show it, for the tokens that would are not counted. The cure is to count up to the first end token, "
+        "or better, to give padding a token of its own."
+    ),
+    source="Learning to generate EOS tokens (trl, issue 1623); the same in trl 937 and in transformers 35352",
+    link="https://github.com/huggingface/trl/issues/1623",
+)

@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedModel
 
-from rlhf_mini.chapters.fine_tuning import runs
 from rlhf_mini.batch import pack_rows
+from rlhf_mini.chapters.fine_tuning import runs
 from rlhf_mini.data.chat import draw, response_texts
 from rlhf_mini.data.tokenizer import encode_prompt, encode_text
 from rlhf_mini.methods.scheduled_sampling import linear_schedule, sft_with_scheduled_sampling
