@@ -96,6 +96,6 @@ BUG_HUNT = BugHunt(
         "show it, for the tokens that would are not counted. The cure is to count up to the first end token, "
         "or better, to give padding a token of its own."
     ),
-    source="Learning to generate EOS tokens (trl, issue 1623); the same in trl 937 and in transformers 35352",
-    link="https://github.com/huggingface/trl/issues/1623",
+    source="trl issue 976, where a model never generates its end token; the same in transformers issue 23530",
+    link="https://github.com/huggingface/trl/issues/976",
 )
