@@ -65,11 +65,11 @@ def inverse_sigmoid_schedule(*, pace: float) -> Schedule:
 def own_tokens(model: PreTrainedModel, batch: Sequences, *, generator: torch.Generator) -> Tensor:
     """What the model would write at each place, sampled given the tokens before it: ``(B, T)``.
 
-    Column 0, which nothing predicts, is token 0; it is never used, for it is never a part of a response.
+    Column 0, which nothing predicts, is any token; it is never used, for it is never a part of a response.
     """
-    logits = token_logits(model, batch.tokens, batch.mask).float()
+    logits = align_to_tokens(token_logits(model, batch.tokens, batch.mask).float())
     drawn = torch.multinomial(logits.softmax(-1).flatten(0, 1).cpu(), 1, generator=generator)
-    return align_to_tokens(drawn.view(batch.tokens.shape)).to(batch.tokens.device)
+    return drawn.view(batch.tokens.shape).to(batch.tokens.device)
 
 
 def mixed_prefix(batch: Sequences, own: Tensor, *, keep: float, generator: torch.Generator) -> Tensor:

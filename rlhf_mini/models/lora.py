@@ -33,7 +33,9 @@ class LowRank(nn.Module):
         return weight + self.scale * (self.b @ self.a)
 
 
-def add_lora(model: PreTrainedModel, *, rank: int, alpha: float | int, generator: torch.Generator) -> list[str]:
+def add_lora(
+    model: PreTrainedModel, *, rank: int, alpha: float | int, generator: torch.Generator
+) -> list[str]:
     """Freeze `model` in place and give every linear layer of its backbone a low-rank change that can learn.
 
     Returns the names of the adapted layers. The output projection is no part of the backbone and stays as it
