@@ -44,10 +44,13 @@ def spread(texts: list[list[str]]) -> dict[str, float]:
     }
 
 
+WHO = ("careful writers", "mixed writers", "base", "careful 4", "careful 64", "mixed 64")
+
+
 def diversity_of(pipeline: Pipeline, *, who: str) -> dict[str, float]:
     """Spread of 32 answers to each of 16 prompts, and for models their entropy in nats per answer.
 
-    `who` is "careful writers", "mixed writers", "base", "careful" or "mixed".
+    `who` is one of `WHO`; a number is that of the batches of demonstrations which the model learned from.
     """
     requests, tokenizer = short_requests(pipeline), pipeline.tokenizer()
     if who.endswith("writers"):
@@ -67,7 +70,8 @@ def diversity_of(pipeline: Pipeline, *, who: str) -> dict[str, float]:
         model = pipeline.policy("base")
         encoded = [[tokenizer.bos_token_id, *encode_text(tokenizer, title_line(r))] for r in requests]
     else:
-        model = runs.load(runs.run_on(pipeline, crew=who))
+        crew_name, batches = who.split()
+        model = runs.load(runs.run_on(pipeline, crew=crew_name, batches=int(batches)))
         encoded = [encode_prompt(tokenizer, request.text) for request in requests]
     samples = _answers(pipeline, model, encoded)
     texts = response_texts(tokenizer, samples)

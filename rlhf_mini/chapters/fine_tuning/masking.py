@@ -1,6 +1,7 @@
 """What counts: prompts in the loss or not, the mean over tokens or over answers, padding or packed rows."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor
 
 from rlhf_mini.batch import Sequences
 from rlhf_mini.chapters.fine_tuning import runs
-from rlhf_mini.data.packed import pack_several, packed_logp
+from rlhf_mini.data.packed import PackedRows, pack_several, packed_logp
 from rlhf_mini.losses import next_token_loss
 from rlhf_mini.methods.sft import response_loss, sft
 from rlhf_mini.models import copy_of, response_logp
@@ -76,13 +77,13 @@ def packing(pipeline: Pipeline, *, texts: int = 64, width: int = 256) -> dict[st
     """Loss, gradient and seconds of one batch: a row for each text, packed rows, and the library's own way.
 
     The first two go through `transformers`' forward, the third through the lean one, which skips padding. The
-    seconds are the median of five forwards and backwards.
+    seconds are the fastest of five forwards and backwards.
     """
     model = copy_of(pipeline.policy("base")).float()
     model.config.max_position_embeddings = max(model.config.max_position_embeddings, width)
     rows = runs.encode(pipeline, runs.demonstration_rows(pipeline, crew="mixed", count=texts))
     packed = pack_several(rows, width=width, pad_token=pipeline.tokenizer().pad_token_id)
-    leaking = type(packed)(
+    leaking = PackedRows(
         packed.tokens,
         torch.where(packed.text < 0, -1, 0),
         torch.arange(width).expand_as(packed.tokens),
@@ -90,7 +91,7 @@ def packing(pipeline: Pipeline, *, texts: int = 64, width: int = 256) -> dict[st
     )
 
     def padded_loss() -> Tensor:
-        alone = type(packed)(
+        alone = PackedRows(
             rows.tokens,
             torch.where(rows.mask, 0, -1),
             torch.arange(rows.tokens.shape[1]).expand_as(rows.tokens),
@@ -98,7 +99,7 @@ def packing(pipeline: Pipeline, *, texts: int = 64, width: int = 256) -> dict[st
         )
         return masked_mean(next_token_loss(packed_logp(model, alone)), rows.response.to(model.device))
 
-    def packed_loss(kind: type(packed) = packed) -> Tensor:
+    def packed_loss(kind: PackedRows = packed) -> Tensor:
         return masked_mean(next_token_loss(packed_logp(model, kind)), kind.response.to(model.device))
 
     def lean_loss() -> Tensor:
@@ -108,24 +109,24 @@ def packing(pipeline: Pipeline, *, texts: int = 64, width: int = 256) -> dict[st
         )
 
     ways = {"padded": padded_loss, "packed": packed_loss, "lean": lean_loss}
-    losses = {f"loss_{name}": float(way()) for name, way in ways.items()}
+    losses = {f"loss_{name}": float(way().detach()) for name, way in ways.items()}
     expected, found = (gradients_of(way(), model) for way in (padded_loss, packed_loss))
     return {
         **losses,
-        "loss_leaking": float(packed_loss(leaking)),
+        "loss_leaking": float(packed_loss(leaking).detach()),
         "gradient_difference": float((expected - found).norm() / expected.norm()),
-        **{f"seconds_{name}": median_seconds(way, model) for name, way in ways.items()},
+        **{f"seconds_{name}": least_seconds(way, model) for name, way in ways.items()},
         "rows_packed": len(packed),
         "padding_padded": 1 - float(rows.mask.float().mean()),
         "padding_packed": float((packed.text < 0).float().mean()),
     }
 
 
-def median_seconds(way, model: torch.nn.Module, *, times: int = 5) -> float:  # type: ignore[no-untyped-def]
-    """The median time of a forward and a backward; the first, which warms up, is left out."""
+def least_seconds(way: Callable[[], Tensor], model: torch.nn.Module, *, times: int = 5) -> float:
+    """The fastest of some forwards and backwards: what else runs on a machine can only make it slower."""
     seconds = []
     for _ in range(times + 1):
         started = time.perf_counter()
         gradients_of(way(), model)
         seconds.append(time.perf_counter() - started)
-    return sorted(seconds[1:])[times // 2]
+    return min(seconds[1:])
