@@ -1,51 +1,44 @@
 """The chapter's figures over seeds, drawn from the records in `book/results/`."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
 
 from rlhf_mini.chapters.fine_tuning import runs, templates
 from rlhf_mini.chapters.fine_tuning.bug_hunt import LOOKS
+from rlhf_mini.data.chat import draw, response_texts
 from rlhf_mini.evaluation import Interval, read_records, records_table, student_interval
 from rlhf_mini.evaluation.records import Record
+from rlhf_mini.pipeline import Pipeline
 from rlhf_mini.reader import (
     Curve,
     Level,
     Picture,
+    Sample,
     beside,
+    compare_samples,
     interval_bars,
     learning_curves,
     records,
     training_curves,
 )
+from rlhf_mini.worlds import stories
 
 ON_RECORD = {"profile": "quick"}
-TABLES = {
-    "small subsets": {
-        "gold_mixed": "gold, random 512",
-        "gold_k-means": "k-means",
-        "gold_k-centre": "k-centre",
-        "gold_careful": "careful 512",
-    },
-    "forgetting": {
-        "document_nats_base": "plain stories (nats per token), base",
-        "document_nats_mixed": "SFT",
-        "document_nats_rehearsed": "rehearsed",
-    },
-    "exposure bias": {
-        "after_gold": "slips after a writer's",
-        "after_clean": "after own, clean",
-        "after_slipped": "after own, slipped",
-    },
-    "scheduled sampling": {
-        "gold_plain": "gold, ε = 1",
-        "gold_mild": "ε down to 0.9",
-        "gold_strong": "ε down to 0.25",
-    },
-    "LoRA": {
-        "gold_full": "gold, full",
-        "gold_lora": "gold, LoRA",
-        "document_nats_full": "plain stories, full",
-        "document_nats_lora": "plain stories, LoRA",
-    },
+# The rows of the table of variants: name -> (claim, the ending of its metrics' names).
+VARIANTS = {
+    "mixed, 2,048": ("LoRA", "full"),
+    "mixed, 2,048, rehearsed": ("forgetting", "rehearsed"),
+    "mixed, 2,048, LoRA of rank 8": ("LoRA", "lora"),
+    "mixed, 512 at random": ("prompt masking", "masked"),
+    "mixed, 512, prompts in the loss": ("prompt masking", "unmasked"),
+    "mixed, 512 by k-means": ("small subsets", "k-means"),
+    "mixed, 512 by k-centre": ("small subsets", "k-centre"),
+    "careful, 512": ("small subsets", "careful"),
+    "careful, 2,048": ("scheduled sampling", "plain"),
+    "careful, 2,048, ε down to 0.9": ("scheduled sampling", "mild"),
+    "careful, 2,048, ε down to 0.25": ("scheduled sampling", "strong"),
 }
 
 
@@ -191,22 +184,6 @@ def hunt_curves() -> Picture:
     )
 
 
-def claim_tables() -> Picture:
-    """The claims' numbers over seeds."""
-    return beside(
-        *(
-            records(
-                records_table(
-                    recorded("claims", method=name),
-                    metrics=columns,
-                    decimals=2 if "gold_plain" in columns or "gold_mixed" in columns else 3,
-                )
-            )
-            for name, columns in TABLES.items()
-        )
-    )
-
-
 def scoreboard() -> Picture:
     """The chapter's rows of the book's scoreboard."""
     columns = {
@@ -214,6 +191,64 @@ def scoreboard() -> Picture:
         "followed": "followed",
         "writers_gold": "writers' gold",
         "distinct_2": "distinct-2",
-        "length": "tokens",
     }
-    return records(records_table(recorded("scoreboard"), metrics=columns))
+    order = [f"SFT, {crew} writers" for crew in runs.CREWS]
+    found = sorted(recorded("scoreboard"), key=lambda record: order.index(record.method))
+    return records(records_table(found, metrics=columns))
+
+
+def variants() -> Picture:
+    """All runs of the chapter in one table: gold, loss on careful answers, loss on plain stories."""
+    columns = {
+        "gold": "gold",
+        "answer_nats": "loss on careful answers",
+        "document_nats": "loss on plain stories",
+    }
+    rows = []
+    for name, (claim, ending) in VARIANTS.items():
+        for record in recorded("claims", method=claim):
+            metrics = {
+                key: record.metrics[f"{key}_{ending}"]
+                for key in columns
+                if f"{key}_{ending}" in record.metrics
+            }
+            rows.append(replace(record, method=name, metrics=metrics))
+    return records(records_table(rows, metrics=columns))
+
+
+def slip_bars() -> Picture:
+    """How often the next sentence slips, after three kinds of beginnings."""
+    found = recorded("claims", method="exposure bias")
+    kinds = {
+        "gold": ("a writer's sentences", "data"),
+        "clean": ("its own, all clean", "policy"),
+        "slipped": ("its own, with a slip", "loss"),
+    }
+    return interval_bars(
+        {
+            label: (role, over_seeds([100 * r.metrics[f"after_{kind}"] for r in found]))
+            for kind, (label, role) in kinds.items()
+        },
+        xlabel="next sentences that slip (%)",
+        alt="After a writer's sentences and after its own clean ones the model slips equally rarely; after a slip "
+        "of its own more than twice as often.",
+    )
+
+
+def template_samples(pipeline: Pipeline, *ways: str) -> Picture:
+    """One request's answers when asked through these templates, with their gold."""
+    tokenizer, model = pipeline.tokenizer(), pipeline.policy("sft")
+    request = runs.requests(pipeline, count=2 * pipeline.profile.test_prompts)[1]
+    shown = {}
+    for way in ways:
+        drawn = draw(
+            model,
+            tokenizer,
+            [templates.WAYS[way](tokenizer, request.text)],
+            max_new_tokens=pipeline.profile.max_new_tokens,
+            generator=torch.Generator().manual_seed(1),
+        )
+        (text,) = response_texts(tokenizer, drawn)
+        role = "policy" if way == "as trained" else "loss"
+        shown[way] = Sample(text=text, role=role, gold=stories.gold(request, text).total)
+    return compare_samples(request.text, shown)
