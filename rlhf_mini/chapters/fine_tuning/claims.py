@@ -82,7 +82,7 @@ def own_prefixes(pipeline: Pipeline) -> dict[str, float]:
 
 def sampled_on_schedule(pipeline: Pipeline) -> dict[str, float]:
     """Gold, loss on writers' text and slips of plain SFT and of two schedules."""
-    numbers = {}
+    numbers: dict[str, float] = {}
     for name, least in (("plain", 1.0), ("mild", MILD), ("strong", STRONG)):
         run = pipeline.measured(exposure.exposure, least=least)
         for key in ("gold", "answer_nats", "after_gold", "after_clean", "after_slipped"):
@@ -92,7 +92,7 @@ def sampled_on_schedule(pipeline: Pipeline) -> dict[str, float]:
 
 def varied(pipeline: Pipeline) -> dict[str, float]:
     """Distinct 2-grams and different texts among 32 answers to one prompt."""
-    numbers = {}
+    numbers: dict[str, float] = {}
     for who in diversity.WHO:
         run = pipeline.measured(diversity.diversity_of, who=who)
         numbers |= {f"{key} {who}": value for key, value in run.items()}
@@ -128,7 +128,7 @@ def low_rank(pipeline: Pipeline) -> dict[str, float]:
 
 def one_place_off(pipeline: Pipeline) -> dict[str, float]:
     """Loss, gold, and answers that open as they should, at the end of the bug hunt's runs."""
-    numbers = {}
+    numbers: dict[str, float] = {}
     for way in bug_hunt.WAYS:
         run = pipeline.measured(bug_hunt.symptoms, way=way)
         numbers |= {f"{key}_{way}": run[key][-1] for key in ("loss", "gold", "opened", "stopped")}
@@ -240,12 +240,13 @@ CLAIMS = (
     ),
     Claim(
         "LoRA",
-        "LoRA of rank 8 trains less than a tenth of the numbers, forgets less, and learns less in as many updates.",
+        "LoRA of rank 8 trains less than a tenth of the numbers; in as many updates it learns less, by at least "
+        "0.2 gold, and forgets about as much (within 0.03 nats per token).",
         low_rank,
         lambda m: (
             m["trainable_lora"] < 0.1 * m["trainable_full"]
-            and m["document_nats_lora"] < m["document_nats_full"]
-            and m["gold_lora"] < m["gold_full"]
+            and abs(m["document_nats_lora"] - m["document_nats_full"]) < 0.03
+            and m["gold_lora"] < m["gold_full"] - 0.2
         ),
     ),
     Claim(
