@@ -15,7 +15,7 @@ from rlhf_mini.chapters.fine_tuning import (
     quality,
     templates,
 )
-from rlhf_mini.evaluation.records import Record
+from rlhf_mini.evaluation.records import Record, read_records
 from rlhf_mini.pipeline import Pipeline
 
 CHAPTER = "03"
@@ -85,7 +85,10 @@ def sampled_on_schedule(pipeline: Pipeline) -> dict[str, float]:
     numbers: dict[str, float] = {}
     for name, least in (("plain", 1.0), ("mild", MILD), ("strong", STRONG)):
         run = pipeline.measured(exposure.exposure, least=least)
-        for key in ("gold", "answer_nats", "after_gold", "after_clean", "after_slipped"):
+        slips = (
+            ("after_gold", "after_clean", "after_slipped") if name != "strong" else ()
+        )  # it has no clean ones
+        for key in ("gold", "answer_nats", *slips):
             numbers[f"{key}_{name}"] = run[key]
     return numbers
 
@@ -135,14 +138,21 @@ def one_place_off(pipeline: Pipeline) -> dict[str, float]:
     return numbers
 
 
+def on_record(name: str, *, seed: int = 0) -> dict[str, Any]:
+    """What a claim of this chapter measured on a seed of the records, at the quick profile."""
+    (record,) = read_records("chapter_03", experiment="claims", method=name, seed=seed, profile="quick")
+    return record.metrics
+
+
 CLAIMS = (
     Claim(
         "templates",
-        "Asked without the assistant marker, with the markers spelled as letters, or as plain text, the same "
-        "model loses more than half of its gold; a begin token too many or too few changes it by less than 0.3.",
+        "Asked with a space too many, without the assistant marker, with the markers spelled as letters, or as plain text, "
+        "the same model loses more than half of its gold; a begin token too many or too few changes it by less than 0.3.",
         asked_otherwise,
         lambda m: (
-            max(m["no assistant marker"], m["markers as letters"], m["plain text"]) < 0.5 * m["as trained"]
+            max(m[n] for n in ("a space too many", "no assistant marker", "markers as letters", "plain text"))
+            < 0.5 * m["as trained"]
             and max(abs(m[n] - m["as trained"]) for n in ("two begin tokens", "no begin token")) < 0.3
         ),
         ("sft",),
@@ -155,6 +165,7 @@ CLAIMS = (
             abs(m["gold_masked"] - m["gold_unmasked"]) < 0.3
             and m["prompt_nats_unmasked"] < m["prompt_nats_masked"] - 1
         ),
+        live=False,
     ),
     Claim(
         "packing",
@@ -172,16 +183,18 @@ CLAIMS = (
         "crew's, by at least 0.5 gold.",
         few_good,
         lambda m: m[f"gold_careful_{FEW}"] > m[f"gold_mixed_{quality.SIZES[-1]}"] + 0.5,
+        live=False,
     ),
     Claim(
         "small subsets",
-        "A quarter of the mixed demonstrations chosen by embeddings gives within 0.5 gold of a random quarter, "
-        "and less than a careful one.",
+        "Choosing a quarter of the mixed demonstrations by embeddings changes gold, against a random quarter, by less than half "
+        "of what careful writers add.",
         chosen_by_embedding,
         lambda m: all(
-            abs(m[f"gold_{choice}"] - m["gold_mixed"]) < 0.5 and m[f"gold_{choice}"] < m["gold_careful"]
+            abs(m[f"gold_{choice}"] - m["gold_mixed"]) < 0.5 * (m["gold_careful"] - m["gold_mixed"])
             for choice in ("k-centre", "k-means")
         ),
+        live=False,
     ),
     Claim(
         "forgetting",
@@ -209,7 +222,12 @@ CLAIMS = (
         "Scheduled sampling lowers gold, the more the more tokens are replaced, by at least 1 when three in four "
         "are; and it raises the loss on writers' answers.",
         sampled_on_schedule,
-        lambda m: m["gold_strong"] < m["gold_plain"] - 1 and m["answer_nats_strong"] > m["answer_nats_plain"],
+        lambda m: (
+            m["gold_plain"] > m["gold_mild"] > m["gold_strong"]
+            and m["gold_strong"] < m["gold_plain"] - 1
+            and m["answer_nats_plain"] < m["answer_nats_mild"] < m["answer_nats_strong"]
+        ),
+        live=False,
     ),
     Claim(
         "diversity",
@@ -220,6 +238,7 @@ CLAIMS = (
             for key in ("distinct_2", "unique")
             for crew in ("careful", "mixed")
         ),
+        live=False,
     ),
     Claim(
         "imitation",
@@ -231,6 +250,7 @@ CLAIMS = (
             and m["model_careful"] > m["model_mixed"] > m["model_careless"]
             and m["gold_long"] < m["writers_mixed"]
         ),
+        live=False,
     ),
     Claim(
         "no negative signal",
@@ -241,19 +261,17 @@ CLAIMS = (
     Claim(
         "LoRA",
         "LoRA of rank 8 trains less than a tenth of the numbers; in as many updates it learns less, by at least "
-        "0.2 gold, and forgets about as much (within 0.03 nats per token).",
+        "0.2 gold.",
         low_rank,
-        lambda m: (
-            m["trainable_lora"] < 0.1 * m["trainable_full"]
-            and abs(m["document_nats_lora"] - m["document_nats_full"]) < 0.03
-            and m["gold_lora"] < m["gold_full"] - 0.2
-        ),
+        lambda m: m["trainable_lora"] < 0.1 * m["trainable_full"] and m["gold_lora"] < m["gold_full"] - 0.2,
+        live=False,
     ),
     Claim(
         "bug hunt",
         "A mask that is one place off has a lower loss than the right one and at least 0.5 less gold.",
         one_place_off,
         lambda m: m["loss_wrong"] < m["loss_right"] and m["gold_wrong"] < m["gold_right"] - 0.5,
+        live=False,
     ),
 )
 

@@ -125,9 +125,14 @@ def forgetting_curves() -> Picture:
             names,
             ylabel="loss on plain stories (nats per token)",
             alt="The loss on plain stories rises in the first thirty updates and stays high; with rehearsal it "
-            "rises less and comes back.",
+            "rises less and comes most of the way back.",
         ),
-        along("gold", names, ylabel="mean gold reward", alt="Gold rises alike with and without rehearsal."),
+        along(
+            "gold",
+            names,
+            ylabel="mean gold reward",
+            alt="Gold ends about equal with and without rehearsal; on the way single seeds swing.",
+        ),
     )
 
 
@@ -142,8 +147,8 @@ def likelihood_curves() -> Picture:
         ],
         xlabel="update, on careful answers only",
         ylabel="log-probability (nats per answer)",
-        alt="Both curves rise steeply: careless answers, which are never shown, gain about as many nats as the "
-        "careful ones.",
+        alt="Both curves rise steeply in the first 32 updates and flatten; careless answers, which are never shown, "
+        "gain even more nats than the careful ones.",
     )
 
 
@@ -175,11 +180,14 @@ def hunt_curves() -> Picture:
         panel(
             "loss",
             "training loss (nats per token)",
-            "The three losses fall together; his ends lowest.",
+            "On each seed the three losses run together, spikes included, and his ends lowest.",
             first=1,
         ),
         panel(
-            "gold", "mean gold reward", "Ours and the one without end token rise; his stays below.", first=0
+            "gold",
+            "mean gold reward",
+            "Ours and the one without end token rise above 2; his reaches about 1 and falls back.",
+            first=1,
         ),
     )
 
@@ -188,9 +196,9 @@ def scoreboard() -> Picture:
     """The chapter's rows of the book's scoreboard."""
     columns = {
         "gold": "gold",
-        "followed": "followed",
+        "followed": "met to the letter",
         "writers_gold": "writers' gold",
-        "distinct_2": "distinct-2",
+        "distinct_2": "distinct-2, over all requests",
     }
     order = [f"SFT, {crew} writers" for crew in runs.CREWS]
     found = sorted(recorded("scoreboard"), key=lambda record: order.index(record.method))

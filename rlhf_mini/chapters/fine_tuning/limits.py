@@ -1,10 +1,18 @@
 """What supervised fine-tuning cannot do, each shown by a run: go beyond its writers, and push anything away."""
 
+from pathlib import Path
+
 from rlhf_mini.chapters.fine_tuning import runs
 from rlhf_mini.chapters.fine_tuning.quality import gold_of_run
 from rlhf_mini.pipeline import Pipeline
 
 LONG = 3  # times the usual number of updates
+
+
+def train_nats(folder: Path) -> float:
+    """The training loss of a run at its end: the mean over its last 16 updates, nats per answer token."""
+    last = [entry["loss"] for entry in runs.history_of(folder)][-16:]
+    return sum(last) / len(last)
 
 
 def imitation(pipeline: Pipeline) -> dict[str, float]:
@@ -25,7 +33,6 @@ def longer(pipeline: Pipeline) -> dict[str, float]:
     }
     numbers: dict[str, float] = {"updates_usual": runs.UPDATES, "updates_long": updates}
     for name, folder in folders.items():
-        last = [entry["loss"] for entry in runs.history_of(folder)][-16:]
-        numbers[f"train_nats_{name}"] = sum(last) / len(last)
+        numbers[f"train_nats_{name}"] = train_nats(folder)
         numbers[f"gold_{name}"] = runs.judged(pipeline, runs.load(folder)).metrics()["gold"]
     return numbers
