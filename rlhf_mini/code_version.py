@@ -16,8 +16,9 @@ LISTS = ("rlhf_mini", "rlhf_mini.chapters")  # packages that only name their par
 def code_version(*modules: str) -> str:
     """Twelve hexadecimal digits that change with the code of these modules and of all that they import.
 
-    Only the library's own modules count, and of these not the ones that merely present (`PRESENTATION`); comments
-    and docstrings do not count. Profiles are left out, because a result's own numbers are a part of its key.
+    Only the library's own modules count, and of these not the ones that merely present (`PRESENTATION`);
+    comments and docstrings do not count. Profiles are left out, because a result's own numbers are a part of
+    its key.
 
     Raises:
         ValueError: on a module that the library does not have.
