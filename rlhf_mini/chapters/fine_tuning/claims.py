@@ -148,12 +148,17 @@ CLAIMS = (
     Claim(
         "templates",
         "Asked with a space too many, without the assistant marker, with the markers spelled as letters, or as plain text, "
-        "the same model loses more than half of its gold; a begin token too many or too few changes it by less than 0.3.",
+        "the same model loses more than half of its gold; a begin token too many or too few costs less than half as much.",
         asked_otherwise,
         lambda m: (
             max(m[n] for n in ("a space too many", "no assistant marker", "markers as letters", "plain text"))
             < 0.5 * m["as trained"]
-            and max(abs(m[n] - m["as trained"]) for n in ("two begin tokens", "no begin token")) < 0.3
+            and max(m["as trained"] - m[n] for n in ("two begin tokens", "no begin token"))
+            < 0.5
+            * min(
+                m["as trained"] - m[n]
+                for n in ("a space too many", "no assistant marker", "markers as letters", "plain text")
+            )
         ),
         ("sft",),
     ),
