@@ -45,6 +45,11 @@ MODULES = {
     ),
     "token_world": (["worlds/token_world.py"], ["tests/worlds/test_token_world.py"]),
     "exercises": (["reader/comparing.py", "reader/exercises.py"], ["tests/reader/test_exercises.py"]),
+    "packing": (["data/packed.py"], ["tests/data/test_packed.py"]),
+    "selection": (["data/selection.py"], ["tests/data/test_selection.py"]),
+    "lora": (["models/lora.py"], ["tests/models/test_lora.py"]),
+    "rehearsal": (["methods/rehearsal.py"], ["tests/methods/test_rehearsal.py"]),
+    "scheduled": (["methods/scheduled_sampling.py"], ["tests/methods/test_scheduled_sampling.py"]),
 }
 # (file, line before, line after): why no test can notice.
 SAVES_A_COPY = "dividing by 1.0 is exact; the condition only saves a copy"
