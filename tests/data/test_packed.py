@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers import GPT2Config, GPT2LMHeadModel
 
 from rlhf_mini.batch import Sequences
 from rlhf_mini.data.packed import PackedRows, assign_rows, pack_several, packed_logp
@@ -63,6 +64,8 @@ def test_what_stands_where(sequences):
     empty = packed.text < 0
     assert (packed.tokens[empty] == PAD).all()
     assert not packed.response[empty].any()
+    assert (packed.text[empty] == -1).all()
+    assert (packed.position[empty] == 0).all()
 
 
 def test_visible_by_hand():
@@ -77,9 +80,21 @@ def test_visible_by_hand():
     ]
 
 
-@pytest.mark.parametrize("name", ["llama", "grouped", "qwen2"])
+def gpt2():
+    """A model with learned positions, which notices where a text begins, as a rotary one does not."""
+    torch.manual_seed(0)
+    config = GPT2Config(
+        vocab_size=48, n_embd=32, n_layer=2, n_head=4, n_positions=64, resid_pdrop=0, attn_pdrop=0
+    )
+    model = GPT2LMHeadModel(config).eval()
+    with torch.no_grad():
+        model.transformer.wpe.weight.mul_(20)
+    return model
+
+
+@pytest.mark.parametrize("name", ["llama", "grouped", "qwen2", "gpt2"])
 def test_losses_and_gradients_are_those_of_rows_of_their_own(sequences, name):
-    model = llama() if name == "llama" else other(name)
+    model = {"llama": llama, "gpt2": gpt2}.get(name, lambda: other(name))()
     alone = response_logp(model, sequences.tokens, sequences.mask, sequences.response)
     packed = pack_several(sequences, width=16, pad_token=PAD)
     together = packed_logp(model, packed)

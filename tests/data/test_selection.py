@@ -57,6 +57,28 @@ def test_k_means_by_hand():
     assert k_means(points, clusters=4, generator=seeded()).flatten().sort().values.tolist() == [0, 1, 10, 11]
 
 
+def test_a_cluster_of_one_is_its_point():
+    # Begun at 0 and 1, the centres first move to 0 and 5.5; then 1 changes sides, and 10 is left alone.
+    points = torch.tensor([[0.0], [1.0], [10.0]])
+    starts = set()
+    for seed in range(12):
+        starts.add(frozenset(torch.randperm(3, generator=seeded(seed))[:2].tolist()))
+        found = k_means(points, clusters=2, generator=seeded(seed))
+        assert sorted(found.flatten().tolist()) == [0.5, 10.0]
+    assert frozenset({0, 1}) in starts
+
+
+def test_the_generator_decides_and_the_points_stay():
+    points = torch.randn(30, 2, generator=seeded(5))
+    before = points.clone()
+    torch.manual_seed(0)
+    one = k_means(points, clusters=4, generator=seeded(1), rounds=1)
+    torch.manual_seed(1)
+    again = k_means(points, clusters=4, generator=seeded(1), rounds=1)
+    assert torch.equal(one, again)
+    assert torch.equal(points, before)
+
+
 def test_an_empty_cluster_keeps_its_centre():
     points = torch.tensor([[1.0], [1.0], [1.0]])
     assert k_means(points, clusters=2, generator=seeded()).tolist() == [[1.0], [1.0]]
@@ -101,3 +123,10 @@ def test_counts_that_cannot_be_are_refused(count):
         k_means(points, clusters=count, generator=seeded())
     with pytest.raises(ValueError, match=f"asked for {count} of 3"):
         nearest_points(points, torch.zeros(count, 2))
+
+
+def test_the_least_and_the_most_can_be_asked_for():
+    points = torch.tensor([[0.0], [3.0], [7.0]])
+    assert k_centre(points, count=1, first=2) == [2]
+    assert k_centre(points, count=3, first=1) == [1, 2, 0]
+    assert k_means(points, clusters=1, generator=seeded()).item() == pytest.approx(10 / 3)

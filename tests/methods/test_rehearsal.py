@@ -72,6 +72,7 @@ def test_what_is_rehearsed_is_kept(model, demonstrations, documents):
 
 def test_as_many_steps_as_sft_takes(model, demonstrations, documents):
     seen = []
+    model.eval()
     history = sft_with_rehearsal(
         model,
         demonstrations,
@@ -83,6 +84,7 @@ def test_as_many_steps_as_sft_takes(model, demonstrations, documents):
     )
     assert len(history) == 6
     assert seen == [1, 2, 3, 4, 5, 6]
+    assert model.training
 
 
 @pytest.mark.parametrize("which", ["demonstrations", "documents"])

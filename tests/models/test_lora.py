@@ -126,3 +126,10 @@ def test_the_same_generator_gives_the_same_start():
     for model, seed in ((one, 3), (two, 3)):
         add_lora(model, rank=2, alpha=2, generator=seeded(seed))
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("rank", [1, 32])
+def test_the_least_and_the_largest_rank_are_taken(rank):
+    model = llama()
+    add_lora(model, rank=rank, alpha=1, generator=seeded())
+    assert {part.a.shape[0] for part in model.modules() if isinstance(part, LowRank)} == {rank}
