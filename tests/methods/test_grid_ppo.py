@@ -57,7 +57,7 @@ def test_appraisal_is_gae_on_bootstrapped_rewards_whitened(started):
     assert not bool(episodes.terminated.all())
     row = int((~episodes.terminated).nonzero()[0])
     length = int(episodes.mask[row].sum())
-    worth = float(values(episodes.final_states)[row])
+    worth = float(values(episodes.final_states)[row].detach())
     for step in reversed(range(length)):  # λ = 1: the return, continued by V where it was cut off
         worth = float(episodes.rewards[row, step]) + 0.99 * worth
         assert float(batch.returns[row, step]) == pytest.approx(worth)
