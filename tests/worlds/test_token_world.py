@@ -66,3 +66,16 @@ def test_render_shows_the_tokens():
     env.step(1)
     assert env.render() == "2 1"
     assert TokenWorld(LANGUAGE).render() is None
+
+
+def test_a_new_world_stands_at_the_beginning():
+    """gymnasium asks for a reset first; without its wrapper, a new world has nothing written yet."""
+    fresh, reset = TokenWorld(), TokenWorld()
+    reset.reset()
+    assert fresh.step(2) == reset.step(2)
+
+
+def test_without_a_render_mode_nothing_is_rendered():
+    silent = TokenWorld()
+    silent.reset()
+    assert silent.render() is None
