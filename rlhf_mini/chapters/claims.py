@@ -1,8 +1,8 @@
 """What a chapter claims, as data: a sentence, the numbers that show it, and a verdict computed from them.
 
-The sentence stands here once, and the chapter's summary shows it with the verdict of the run at hand. What
-must be seen is fixed before any run; a claim that fails means that the world, a model, the code or the
-sentence is wrong.
+The sentence stands here once, and the chapter's summary shows it with the verdict of the run at hand. A claim
+that fails means that the world, a model, the code or the sentence is wrong. A sentence or bound that was
+changed after its numbers were seen describes those runs and does not predict; the changelog names them.
 """
 
 import html
