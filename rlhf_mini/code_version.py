@@ -8,23 +8,17 @@ from pathlib import Path
 ROOT = Path(__file__).parent
 
 # What can change how a result is presented or how fast it comes, but not the result: never followed.
-IGNORED = (
-    "rlhf_mini",
-    "rlhf_mini.cli",
-    "rlhf_mini.code_version",
-    "rlhf_mini.parallel",
-    "rlhf_mini.profiles",
-    "rlhf_mini.progress",
-    "rlhf_mini.reader",
-)
+PRESENTATION = ("cli", "code_version", "parallel", "profiles", "progress", "reader")
+LISTS = ("rlhf_mini", "rlhf_mini.chapters")  # packages that only name their parts; the parts are followed
 
 
 @lru_cache(maxsize=64)
 def code_version(*modules: str) -> str:
     """Twelve hexadecimal digits that change with the code of these modules and of all that they import.
 
-    Only the library's own modules count, and of these not the ones that merely present (`IGNORED`); comments
-    and docstrings do not count. Profiles are left out, because a result's own numbers are a part of its key.
+    Only the library's own modules count, and of these not the ones that merely present (`PRESENTATION`);
+    comments and docstrings do not count. Profiles are left out, because a result's own numbers are a part of
+    its key.
 
     Raises:
         ValueError: on a module that the library does not have.
@@ -79,7 +73,7 @@ def names_imported(source: str) -> list[str]:
 
 
 def _is_ignored(module: str) -> bool:
-    return module in IGNORED or any(module.startswith(f"{name}.") for name in IGNORED[1:])
+    return module in LISTS or module.split(".")[1] in PRESENTATION
 
 
 def _file_of(module: str) -> Path | None:

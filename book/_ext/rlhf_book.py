@@ -4,7 +4,7 @@ Directives (in Markdown pages, as backtick fences; notebooks show records by a c
 
 - `api` with module names: one section for each, its public members from their docstrings; a package stands
   for its modules. A module added to a package appears by itself.
-- `records` with the name of a file in book/results: a table for each experiment and profile in it. Without a
+- `records` with the name of a file in book/results: its tables, by experiment and profile. Without a
   name, every file but those in `:except:`. Options: `:experiment:`, `:profile:`, `:decimals:`, and
   `:metrics: name=title; name=title` (default: every metric that is a number).
 """
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import docstrings
+import record_lines
 from docutils import nodes
 from docutils.parsers.rst import directives
 from docutils.statemachine import StringList
@@ -115,41 +116,23 @@ class Records(SphinxDirective):
         return [holder]
 
     def tables(self, path: Path, records: list[Any]) -> list[str]:
-        """Markdown lines: for each chapter, experiment and profile a caption and a table."""
-        from rlhf_mini.evaluation.record_tables import records_table
+        """Markdown lines for the records that the options ask for."""
+        wanted = [
+            record
+            for record in records
+            if all(getattr(record, field) == self.options.get(field, getattr(record, field))
+                   for field in ("experiment", "profile"))
+        ]  # fmt: skip
+        return record_lines.lines_of(
+            wanted, file=path.name, metrics=self.metrics(), decimals=self.options.get("decimals", 2)
+        )
 
-        groups: dict[tuple[str, str, str], list[Any]] = {}
-        for record in records:
-            wanted = all(getattr(record, field) == self.options.get(field, getattr(record, field))
-                         for field in ("experiment", "profile"))  # fmt: skip
-            if wanted:
-                groups.setdefault((record.chapter, record.experiment, record.profile), []).append(record)
-        lines = []
-        for (chapter, experiment, _), group in groups.items():
-            metrics = self.metrics(group)
-            if not metrics:
-                continue
-            table = records_table(group, metrics=metrics, decimals=self.options.get("decimals", 2))
-            machine = ", ".join(sorted({f"{record.device}, {record.threads} threads" for record in group}))
-            minutes = sum(record.seconds for record in group) / 60
-            heading = experiment if chapter == "bench" else f"Chapter {chapter}, {experiment}"
-            took = "" if chapter == "bench" else f"{minutes:.1f} minutes; "
-            lines += [
-                f"**{heading}** ({machine}; {took}`{path.name}`)",
-                "",
-            ]
-            lines += [*table.to_markdown().splitlines(), ""]
-        return lines
-
-    def metrics(self, group: list[Any]) -> dict[str, str]:
-        """The metrics asked for, or every one that is a plain number."""
-        if "metrics" in self.options:
-            pairs = [entry.partition("=") for entry in self.options["metrics"].split(";")]
-            return {name.strip(): title.strip() or name.strip() for name, _, title in pairs}
-        numbers = {
-            name: isinstance(value, int | float) for record in group for name, value in record.metrics.items()
-        }
-        return {name: name.replace("_", " ") for name, number in numbers.items() if number}
+    def metrics(self) -> dict[str, str] | None:
+        """The metrics asked for, or None for every one that is a number."""
+        if "metrics" not in self.options:
+            return None
+        pairs = [entry.partition("=") for entry in self.options["metrics"].split(";")]
+        return {name.strip(): title.strip() or name.strip() for name, _, title in pairs}
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

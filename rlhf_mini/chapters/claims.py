@@ -1,8 +1,8 @@
 """What a chapter claims, as data: a sentence, the numbers that show it, and a verdict computed from them.
 
-The sentence stands here once, and the chapter's summary shows it with the verdict of the run at hand. What
-must be seen is fixed before any run; a claim that fails means that the world, a model, the code or the
-sentence is wrong.
+The sentence stands here once, and the chapter's summary shows it with the verdict of the run at hand. A claim
+that fails means that the world, a model, the code or the sentence is wrong. A sentence or bound that was
+changed after its numbers were seen describes those runs and does not predict; the changelog names them.
 """
 
 import html
@@ -32,6 +32,7 @@ class Claim:
         measure: from a pipeline (its profile, its seed) to numbers, plain or in flat lists.
         holds: from these numbers to the verdict.
         stages: the pipeline's stages that the claim is about; its record counts the time that they took.
+        live: whether a chapter's summary measures the claim anew. An expensive one is judged by its records.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Claim:
     measure: Callable[[Pipeline], dict[str, Any]]
     holds: Callable[[Any], bool]
     stages: tuple[str, ...] = ()
+    live: bool = True
 
 
 def record_of(
@@ -101,16 +103,18 @@ def describe_numbers(record: Record) -> str:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A claim, what this run measured, and on which other seeds the committed records saw it hold."""
+    """A claim, what this run measured (None if it was not), and the seeds on record of this profile."""
 
     claim: Claim
-    numbers: Numbers
+    numbers: Numbers | None
     records: tuple[Record, ...]
 
     @property
     def holds(self) -> bool:
-        """Whether this run's numbers show the claim."""
-        return bool(self.claim.holds(self.numbers))
+        """Whether this run's numbers show the claim, or, if it measured none, all of its records do."""
+        if self.numbers is not None:
+            return bool(self.claim.holds(self.numbers))
+        return 0 < self.seeds == self.seeds_held
 
     @property
     def seeds(self) -> int:
@@ -124,11 +128,11 @@ class Verdict:
 
 
 def judge(claims: Sequence[Claim], pipeline: Pipeline, records: Sequence[Record]) -> list[Verdict]:
-    """Every claim measured in this run, beside its records of the same profile."""
+    """Every live claim measured in this run, and the records of the same profile for all of them."""
     return [
         Verdict(
             claim,
-            claim.measure(pipeline),
+            claim.measure(pipeline) if claim.live else None,
             tuple(r for r in records if r.method == claim.name and r.profile == pipeline.profile.name),
         )
         for claim in claims
@@ -139,7 +143,7 @@ def chapter_summary(chapter: str, pipeline: Pipeline) -> Picture:
     """A chapter's claims, each with this run's verdict and on how many seeds of the records it held.
 
     Raises:
-        AssertionError: naming the claims that do not hold in this run.
+        AssertionError: naming the claims that do not hold in this run or, if they are not live, on record.
     """
     room = part(chapter, "claims")
     try:
@@ -150,9 +154,9 @@ def chapter_summary(chapter: str, pipeline: Pipeline) -> Picture:
     items, lines = [], []
     for verdict in verdicts:
         sign, role = ("✓", "data") if verdict.holds else ("✗", "loss")
-        seen = f"{sign} here (seed {pipeline.seed})"
-        if verdict.seeds:
-            seen += f"; on record {verdict.seeds_held} of {verdict.seeds} seeds"
+        said = [f"here (seed {pipeline.seed})"] if verdict.numbers is not None else []
+        said += [f"on record {verdict.seeds_held} of {verdict.seeds} seeds"] if verdict.seeds else []
+        seen = f"{sign} {'; '.join(said) or 'not measured'}"
         items.append(
             f'<li style="--rm-role:{css_colour(role)}"><span>{html.escape(verdict.claim.sentence)}</span>'
             f"<b>{seen}</b></li>"

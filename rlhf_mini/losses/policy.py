@@ -1,4 +1,4 @@
-"""The two losses of PPO, and the number to watch beside them.
+"""The policy gradient as a loss, the two losses of PPO, and the number to watch beside them.
 
 Paper: Schulman et al. 2017, arXiv 1707.06347, eq. 7; the clipped value loss is from the code released with it
 and from Ziegler et al. 2019, arXiv 1909.08593.
@@ -8,6 +8,62 @@ import torch
 
 from rlhf_mini.shapes import Float, Tensor
 from rlhf_mini.tensors import require_same_shape
+
+
+def policy_gradient_loss(logp: Float[Tensor, "B T"], weights: Float[Tensor, "B T"]) -> Float[Tensor, "B T"]:
+    """The loss whose gradient is the policy gradient with its sign turned.
+
+    ``−Ψ log π``, so that on steps just sampled from π the gradient of its sum over an episode is on average
+    ``−∇J``. Its value means nothing: it need not fall while the policy improves.
+
+    Args:
+        logp: ``(B, T)``, nats per step, of the actions taken, under the policy that took them.
+        weights: ``(B, T)``, Ψ: returns, returns less a baseline, or advantages.
+
+    Returns:
+        ``(B, T)``, not reduced. Gradients flow to ``logp`` only.
+
+    Raises:
+        ValueError: if the shapes differ.
+
+    Paper: Williams 1992, *Simple statistical gradient-following algorithms*, Machine Learning 8.
+
+    Example:
+        >>> policy_gradient_loss(torch.tensor([[-0.5, -2.0]]), torch.tensor([[4.0, -1.0]]))
+        tensor([[ 2., -2.]])
+    """
+    require_same_shape(logp=logp, weights=weights)
+    return -weights.detach() * logp
+
+
+def ratio_policy_loss(
+    logp: Float[Tensor, "B T"], logp_old: Float[Tensor, "B T"], advantages: Float[Tensor, "B T"]
+) -> Float[Tensor, "B T"]:
+    """PPO's policy loss before clipping: nothing holds the policy near the one that sampled.
+
+    ``−ρ A`` with ``ρ = π/π_old``. It says how good the new policy is as long as the two are close; far from
+    the old policy it is no guide, and it can be lowered without end.
+
+    Args:
+        logp: ``(B, T)``, nats per step, under the policy in training.
+        logp_old: ``(B, T)``, under the policy that sampled the actions, as stored at the time.
+        advantages: ``(B, T)``.
+
+    Returns:
+        ``(B, T)``, not reduced. Gradients flow to ``logp`` only.
+
+    Raises:
+        ValueError: if the shapes differ.
+
+    Paper: Schulman et al. 2017, arXiv 1707.06347, eq. 6, with the sign of a loss.
+
+    Example:
+        >>> logp, logp_old = torch.tensor([[0.5]]).log(), torch.tensor([[0.25]]).log()  # ratio 2
+        >>> ratio_policy_loss(logp, logp_old, torch.tensor([[3.0]]))
+        tensor([[-6.]])
+    """
+    require_same_shape(logp=logp, logp_old=logp_old, advantages=advantages)
+    return -torch.exp(logp - logp_old.detach()) * advantages.detach()
 
 
 def ppo_policy_loss(
@@ -48,6 +104,27 @@ def ppo_policy_loss(
     ratio = torch.exp(logp - logp_old.detach())
     advantages = advantages.detach()
     return -torch.minimum(ratio * advantages, ratio.clamp(1 - clip_range, 1 + clip_range) * advantages)
+
+
+def value_loss(values: Float[Tensor, "B T"], returns: Float[Tensor, "B T"]) -> Float[Tensor, "B T"]:
+    """Half the squared error of a value, ``½ (V − R)²``: smallest on average where V is the mean of R.
+
+    Args:
+        values: ``(B, T)``, predictions, in units of the reward.
+        returns: ``(B, T)``, targets, treated as constants.
+
+    Returns:
+        ``(B, T)``, not reduced. Gradients flow to ``values`` only.
+
+    Raises:
+        ValueError: if the shapes differ.
+
+    Example:
+        >>> value_loss(torch.tensor([[1.0]]), torch.tensor([[3.0]]))
+        tensor([[2.]])
+    """
+    require_same_shape(values=values, returns=returns)
+    return 0.5 * (values - returns.detach()).square()
 
 
 def ppo_value_loss(

@@ -8,6 +8,7 @@ from rlhf_mini.reader.colab import first_cell, repository_address, setup
 from rlhf_mini.reader.diagrams import Arrow, Box, Flow, flow_diagram
 from rlhf_mini.reader.exercises import Exercise, Mistake, OpenExercise
 from rlhf_mini.reader.frames import frames
+from rlhf_mini.reader.grids import grid_picture
 from rlhf_mini.reader.ladder import Rung, ladder
 from rlhf_mini.reader.picture import Picture, beside, new_figure, picture, show
 from rlhf_mini.reader.plots import (
@@ -41,6 +42,7 @@ __all__ = [
     "first_cell",
     "flow_diagram",
     "frames",
+    "grid_picture",
     "interval_bars",
     "ladder",
     "learning_curves",

@@ -1,6 +1,5 @@
 """How far one result is from another, said in words: what an exercise tells a reader whose answer differs."""
 
-import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -67,6 +66,8 @@ def difference(got: Value, expected: Value, *, tolerance: float | int) -> str:
 
 def _as_array(value: Value) -> Value:
     """A list of equally shaped arrays as one array, because readers return either."""
+    if isinstance(value, bool):
+        return np.asarray(value)
     if not isinstance(value, list) or not value:
         return value
     items = [item for item in map(_as_array, value) if isinstance(item, np.ndarray)]
@@ -75,8 +76,6 @@ def _as_array(value: Value) -> Value:
 
 
 def _arrays_differ(got: Value, expected: np.ndarray, tolerance: float | int) -> str:
-    if isinstance(got, bool):
-        got = np.asarray(got)
     if not isinstance(got, np.ndarray):
         return _expected_and_got(got, expected)
     if got.shape != expected.shape:
@@ -110,7 +109,7 @@ def pattern(got: Value, expected: Value, *, tolerance: float | int) -> str:
     if got.shape != expected.shape:  # type: ignore[attr-defined]
         return ""
     factor = _common_factor(got, expected, tolerance)  # type: ignore[arg-type]
-    if factor == -1:
+    if abs(factor + 1) <= 10 * tolerance:
         return "Every sign is the wrong way round."
     return f"All your numbers are {factor:.4g} times what they should be." if factor else ""
 
@@ -122,8 +121,7 @@ def _common_factor(got: np.ndarray, expected: np.ndarray, tolerance: float | int
         return 0.0
     factor = float(np.median(got[told] / expected[told]))
     alike = np.allclose(got, factor * expected, rtol=10 * tolerance, atol=tolerance, equal_nan=True)
-    near_minus_one = math.isclose(factor, -1, rel_tol=10 * tolerance)
-    return (-1.0 if near_minus_one else factor) if alike and math.isfinite(factor) else 0.0
+    return factor if alike else 0.0
 
 
 def _first_difference(got: np.ndarray, expected: np.ndarray, differ: np.ndarray) -> str:
@@ -141,14 +139,21 @@ def _expected_and_got(got: Value, expected: Value) -> str:
 def _shown(value: Value) -> str:
     if isinstance(value, np.ndarray | np.generic) and value.ndim == 0:
         value = value.item()
-    if isinstance(value, bool) or value is None:
-        return str(value)
-    if isinstance(value, float | int):
+    if isinstance(value, float | int) and not isinstance(value, bool):
         return f"{value:.5g}".replace("-", "−")
     if isinstance(value, np.ndarray):
         return f"an array of shape {_shape(value)}"
-    text = repr(value)
+    text = repr(_unwrapped(value))
     return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def _unwrapped(value: Value) -> Value:
+    """Lists and mappings with numbers in place of arrays, to be read."""
+    if isinstance(value, list):
+        return [_unwrapped(item) for item in value]
+    if isinstance(value, Mapping):
+        return {key: _unwrapped(item) for key, item in value.items()}
+    return value.tolist() if isinstance(value, np.ndarray) else value
 
 
 def _shape(array: np.ndarray) -> str:

@@ -189,7 +189,8 @@ white-space:inherit!important}
 .rm-exercise details{padding-left:.2rem}
 .rm.rm fieldset{border:0;border-left:3px solid var(--rm-line);margin:0 0 1rem;padding:.1rem 0 .1rem .8rem;
 min-width:0;display:grid;grid-template-columns:auto 1fr;gap:.25rem .5rem;align-items:start}
-.rm.rm legend{font-weight:600;padding:0;margin:0 0 .2rem;font-size:1em;border:0;width:auto;color:inherit}
+.rm.rm legend{float:none;grid-column:1/-1;font-weight:600;padding:0;
+margin:0 0 .2rem;font-size:1em;border:0;width:auto;color:inherit}
 .rm-quiz input{margin:.3em 0 0;accent-color:var(--rm-policy)}
 .rm-quiz label{margin:0;cursor:pointer}
 .rm.rm fieldset p{display:none;grid-column:2;margin:0 0 .4rem;font-size:.95em}

@@ -158,13 +158,13 @@ def ppo_example() -> Flow:
             ),
             Box(
                 key="gae", title="GAE", kind="loss", role="value", row=3, column=0.5,
-                detail=f"Â{GAP}{_row(numbers['advantages'])}\nR{GAP}{_row(numbers['returns'])}",
+                detail=f"Â{GAP}{_row(numbers['advantages'])}\nV̂{GAP}{_row(numbers['returns'])}",
             ),
             replace(
                 _LOSS, row=4, column=0, title="policy loss",
                 detail=f"ρ{GAP}{_row(numbers['ratio'])}\nloss{GAP}{_row(numbers['losses'])}",
             ),
-            replace(_LOSS, key="value_loss", row=4, column=1, title="value loss", detail="(V − R)², clipped"),
+            replace(_LOSS, key="value_loss", row=4, column=1, title="value loss", detail="(V − V̂)², clipped"),
         ),
         arrows=(
             Arrow(source="policy", target="reference"),
@@ -174,7 +174,7 @@ def ppo_example() -> Flow:
             Arrow(source="rewards", target="gae", label="r (1, T)"),
             Arrow(source="value", target="gae", label="V (1, T)"),
             Arrow(source="gae", target="loss", label="Â (1, T)"),
-            Arrow(source="gae", target="value_loss", label="R (1, T)"),
+            Arrow(source="gae", target="value_loss", label="V̂ (1, T)"),
             Arrow(source="loss", target="policy", kind="gradient"),
             Arrow(source="value_loss", target="value", kind="gradient"),
         ),

@@ -72,3 +72,19 @@ def test_every_room_can_be_entered_and_an_unknown_one_is_refused():
         assert part(chapter, "claims").CLAIMS
     with pytest.raises(ValueError, match="unknown chapter '77': choose from 00"):
         part("77", "claims")
+
+
+def test_an_expensive_claim_is_judged_by_its_records_alone(built, room, monkeypatch):
+    def never(pipeline):
+        raise AssertionError("measured anew")
+
+    claim = Claim("rises", "It rises.", never, lambda m: True, live=False)
+    monkeypatch.setattr(module, "part", lambda *_: SimpleNamespace(CLAIMS=(claim,)))
+    with pytest.raises(AssertionError, match="does not show: rises"):
+        chapter_summary("07", built)  # nothing on record shows nothing
+    write_records("chapter_07", [measure(CLAIM, built, chapter="07")])
+    assert chapter_summary("07", built).text == "- It rises. [✓ on record 1 of 1 seeds]"
+    failed = measure(dataclasses.replace(CLAIM, holds=lambda m: False), built, chapter="07")
+    write_records("chapter_07", [failed])
+    with pytest.raises(AssertionError, match="does not show: rises"):
+        chapter_summary("07", built)

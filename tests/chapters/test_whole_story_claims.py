@@ -4,13 +4,12 @@ import math
 
 import pytest
 
-import rlhf_mini.chapters.whole_story.claims as module
+import rlhf_mini.chapters.whole_story.experiments as module
 from rlhf_mini.chapters.claims import describe_numbers
 from rlhf_mini.chapters.claims import measure as measure_claim
-from rlhf_mini.chapters.whole_story.claims import (
+from rlhf_mini.chapters.whole_story.claims import CLAIMS, extra_records
+from rlhf_mini.chapters.whole_story.experiments import (
     BEST_OF,
-    CLAIMS,
-    extra_records,
     held_out_requests,
     smoothed,
 )

@@ -16,7 +16,15 @@ from dataclasses import dataclass, field
 import pytest
 import torch
 
-from rlhf_mini.losses import next_token_loss, pairwise_loss, ppo_policy_loss, ppo_value_loss
+from rlhf_mini.losses import (
+    next_token_loss,
+    pairwise_loss,
+    policy_gradient_loss,
+    ppo_policy_loss,
+    ppo_value_loss,
+    ratio_policy_loss,
+    value_loss,
+)
 from rlhf_mini.tensors import masked_mean, zero_off_mask
 
 F64 = torch.float64
@@ -67,6 +75,18 @@ def value_reference(value: float, value_old: float, target: float, clip_range: f
     return 0.5 * max((value - target) ** 2, (clipped - target) ** 2)
 
 
+def gradient_reference(logp: float, weight: float) -> float:
+    return -weight * logp
+
+
+def ratio_reference(logp: float, logp_old: float, advantage: float) -> float:
+    return -math.exp(logp) / math.exp(logp_old) * advantage
+
+
+def squared_reference(value: float, target: float) -> float:
+    return 0.5 * (value - target) ** 2
+
+
 PAIR, MARGIN = ("chosen", "rejected"), ("margin",)
 PPO = ("logp", "logp_old", "advantages")
 VALUE = ("values", "values_old", "returns")
@@ -76,6 +96,9 @@ LOSSES = {
     "margin": Case(
         pairwise_loss, pairwise_reference, PAIR + MARGIN, PAIR + MARGIN, SEQUENCE, keywords=MARGIN
     ),
+    "policy gradient": Case(policy_gradient_loss, gradient_reference, ("logp", "weights"), ("logp",), TOKEN),
+    "ratio policy": Case(ratio_policy_loss, ratio_reference, PPO, ("logp",), TOKEN),
+    "value": Case(value_loss, squared_reference, ("values", "returns"), ("values",), TOKEN),
     "ppo policy": Case(ppo_policy_loss, policy_reference, PPO, ("logp",), TOKEN, {"clip_range": 0.2}),
     "ppo value": Case(ppo_value_loss, value_reference, VALUE, ("values",), TOKEN, {"clip_range": 0.2}),
 }

@@ -8,9 +8,9 @@ import torch
 from tokenizers import Tokenizer, models
 from transformers import LlamaConfig, LlamaForCausalLM, LlamaForTokenClassification, PreTrainedTokenizerFast
 
-from rlhf_mini.batch import Sequences
+from rlhf_mini.batch import Sequences, pack_rows
 from rlhf_mini.exact import ToyLanguage
-from rlhf_mini.models import token_logits
+from rlhf_mini.models import new_llama, token_logits
 
 WORDS = ["<end>", "a", "b", "c", "d"]  # "d" is a word and also fills up rows: masks tell the two apart
 
@@ -95,3 +95,18 @@ def same_weights() -> Callable[[dict[str, torch.Tensor], dict[str, torch.Tensor]
     return lambda one, other: (
         one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
     )
+
+
+@pytest.fixture
+def model() -> LlamaForCausalLM:
+    """An untrained model for demonstrations of token numbers, no text."""
+    return new_llama(
+        vocab_size=16, width=32, layers=1, heads=2, context=12, pad_token=0, eos_token=2, bos_token=1, seed=0
+    )
+
+
+@pytest.fixture
+def demonstrations() -> Sequences:
+    """Four answered prompts of unequal length."""
+    prompts = [[1, 5, 6], [1, 7], [1, 8, 9, 10], [1, 6]]
+    return pack_rows(prompts, [[11, 2], [3, 4, 5, 6, 2], [7, 2], [12, 13, 2]], pad_token=0)

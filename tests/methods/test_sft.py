@@ -6,7 +6,7 @@ import torch
 from rlhf_mini.batch import pack_rows
 from rlhf_mini.loop import OptimizerConfig
 from rlhf_mini.methods.sft import SFTConfig, response_loss, sft
-from rlhf_mini.models import copy_of, new_llama, sample
+from rlhf_mini.models import copy_of, sample
 
 PROMPTS = [[1, 5, 6], [1, 7], [1, 8, 9, 10], [1, 6]]
 RESPONSES = [[11, 2], [3, 4, 5, 6, 2], [7, 2], [12, 13, 2]]
@@ -20,18 +20,6 @@ def settings(*, epochs=1, batch=2, learning_rate=1e-2, **optimizer):
 
 def seeded(seed=0):
     return torch.Generator().manual_seed(seed)
-
-
-@pytest.fixture
-def model():
-    return new_llama(
-        vocab_size=16, width=32, layers=1, heads=2, context=12, pad_token=0, eos_token=2, bos_token=1, seed=0
-    )
-
-
-@pytest.fixture
-def demonstrations():
-    return pack_rows(PROMPTS, RESPONSES, pad_token=0)
 
 
 def plain_loss(model):

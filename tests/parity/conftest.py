@@ -6,6 +6,8 @@ set), then in the environment; what is not found is skipped, by name. To install
     pip install --no-deps --target .parity/trl-0.11.4 trl==0.11.4 tyro typeguard docstring_parser
     pip install --no-deps --target .parity/torchrl-0.14 torchrl==0.14.1 tensordict pyvers orjson \\
         importlib_metadata zipp
+    pip install --no-deps --pre --target .parity/pymdptoolbox-4.0b3 pymdptoolbox==4.0b3
+    pip install --no-deps --target .parity/peft-0.21 peft==0.21.2
     RLHF_MINI_PARITY=.parity python -m pytest tests/parity
 
 TRL 1.16 comes with the ``bridge`` extra (or in ``.parity/trl-1.16``). ``--no-deps`` matters: these packages

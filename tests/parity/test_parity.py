@@ -7,8 +7,12 @@ import pytest
 import torch
 
 from rlhf_mini.estimators import entropy, gae, kl_k1, kl_k2, whiten
+from rlhf_mini.exact import policy_iteration, value_iteration
 from rlhf_mini.losses import clip_fraction, pairwise_loss, ppo_policy_loss, ppo_value_loss
+from rlhf_mini.models import new_llama
+from rlhf_mini.models.lora import add_lora, merge_lora
 from rlhf_mini.tensors import last_true_index, masked_mean, masked_var, token_logp
+from rlhf_mini.worlds.gridworld import TWO_DOORS, grid_mdp
 
 pytestmark = [pytest.mark.bridge, pytest.mark.slow]
 F64 = torch.float64
@@ -102,3 +106,54 @@ def test_gae_against_torchrl(ask):
         advantages, returns = gae(*padded, mask, discount=discount, gae_lambda=gae_lambda)
         same(advantages[:, 2:-3], theirs[f"advantages_{index}"])
         same(returns[:, 2:-3], theirs[f"returns_{index}"])
+
+
+def test_planning_against_pymdptoolbox(ask):
+    # Values of the robot's grid lie within ±20. Their policy iteration solves a linear system, ours too; both
+    # value iterations stop within a stated distance of the optimum.
+    for slip, discount in ((0.0, 0.9), (0.1, 0.99), (0.3, 0.5)):
+        mdp = grid_mdp(TWO_DOORS, slip=slip, discount=discount)
+        theirs = ask(
+            "mdptoolbox_planning",
+            "pymdptoolbox",
+            "4.0b3",
+            transitions=mdp.transitions,
+            rewards=mdp.expected_rewards,
+            discount=torch.tensor(discount, dtype=F64),
+        )
+        same(policy_iteration(mdp).values[-1], theirs["policy_iteration"], rtol=0, atol=1e-11)
+        same(value_iteration(mdp).values, theirs["policy_iteration"], rtol=0, atol=1e-10)
+        same(value_iteration(mdp).values, theirs["value_iteration"], rtol=0, atol=1e-8)
+
+
+def test_lora_against_peft(ask):
+    generator = torch.Generator().manual_seed(0)
+    sizes = {"vocab_size": 24, "width": 16, "layers": 2, "heads": 2, "context": 16}
+    model = new_llama(**sizes, pad_token=0, eos_token=2, bos_token=1, seed=0).to(F64).eval()
+    weights = {name: value.clone() for name, value in model.state_dict().items()}
+    tokens = torch.randint(3, 24, (2, 9), generator=generator)
+    names = add_lora(model, rank=4, alpha=8, generator=generator)
+    changes = {}
+    for name in names:
+        change = model.base_model.get_submodule(name).parametrizations.weight[0]
+        assert not change.b.any()
+        change.b.data = torch.randn(change.b.shape, generator=generator, dtype=F64)
+        changes |= {f"a:{name}": change.a.data, f"b:{name}": change.b.data}
+    numbers = [24, 16, 2, 2, model.config.intermediate_size, 16]
+    theirs = ask(
+        "peft_lora",
+        "peft",
+        "0.21",
+        sizes=torch.tensor(numbers),
+        tokens=tokens,
+        rank=torch.tensor(4),
+        alpha=torch.tensor(8.0),
+        **weights,
+        **changes,
+    )
+    assert theirs["starts_at_base"]
+    assert theirs["a_bound"] <= 1 / 16**0.5  # as ours: uniform between the roots of 1/in
+    same(model(tokens).logits, theirs["logits"])
+    merge_lora(model)
+    for name, value in model.state_dict().items():
+        same(value, theirs[f"weight:{name}"])

@@ -11,6 +11,7 @@ from packaging.utils import canonicalize_name
 
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
 INSTALLED = ("book", "test", "lab", "bridge")
+ON_DEMAND = ("lora",)  # pinned too, but in no set-up of ours
 
 
 def pinned(root: Path, python: str) -> dict[str, str]:
@@ -34,7 +35,7 @@ def pinned(root: Path, python: str) -> dict[str, str]:
 def wanted(root: Path, python: str) -> list[Requirement]:
     project = sync.project(root)
     lines = [*project["dependencies"]]
-    for extra in INSTALLED:
+    for extra in (*INSTALLED, *ON_DEMAND):
         lines += project["optional-dependencies"][extra]
     requirements = [Requirement(line) for line in lines]
     environment = {"python_version": python, "python_full_version": f"{python}.0"}

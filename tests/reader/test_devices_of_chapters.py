@@ -36,6 +36,8 @@ def test_every_option_is_a_radio_button_followed_by_its_explanation():
         assert why.find("b").tail.strip() == OPTIONS[index][1]
     assert ".rm.rm fieldset p{display:none" in STYLESHEET
     assert ".rm.rm fieldset input:checked+label+p{display:block}" in STYLESHEET
+    # the book's theme floats legends, which would make them cells of the grid of buttons and labels
+    assert ".rm.rm legend{float:none;grid-column:1/-1;" in STYLESHEET
 
 
 def test_questions_do_not_share_buttons_and_quizzes_do_not_share_ids():

@@ -184,6 +184,39 @@ def test_an_open_exercise_shows_what_a_good_answer_has():
     assert "Open" in card.text
 
 
+def test_what_is_long_is_shortened_and_what_fits_is_not():
+    def count(first, second):
+        return -1
+
+    def told(*arguments):
+        counted = exercise(solution=lambda a, b: 1.0, cases=lambda: [arguments], mistakes=())
+        return counted.judge(count).detail.split(":")[0]
+
+    assert told("x" * 38, 1) == f"Case 1, count('{'x' * 38}', 1)"  # 40 letters, its quotes among them
+    assert told("x" * 39, 1) == "Case 1, count(<str>, 1)"
+    assert told(torch.zeros(30, 2), 1) == "Case 1, count(<Tensor (30, 2)>, 1)"
+    assert difference("b", "a" * 58, tolerance=0) == f"it should be '{'a' * 58}'; yours is 'b'."
+    assert difference("b", "a" * 59, tolerance=0) == f"it should be '{'a' * 56}…; yours is 'b'."
+
+
+def test_a_card_without_a_detail_has_no_empty_line():
+    assert "<p></p>" not in exercise().check(returns).body
+    assert "<p>Case 1" in exercise().check(backwards).body
+
+
+def test_an_exercise_of_one_minute_is_one():
+    assert exercise(minutes=1).minutes == 1
+
+
+def test_a_careless_open_exercise_is_refused():
+    with pytest.raises(ValueError, match="Why"):
+        OpenExercise(title="Why", level="hard", minutes=0, hints=("one", "two"), good_answer="x")
+
+
+def test_what_has_no_python_code_is_not_unfilled():
+    assert is_unfilled(len) is False
+
+
 @pytest.mark.parametrize(
     "changed", [{"level": "trivial"}, {"minutes": 0}, {"hints": ("one",)}, {"hints": ("", "x")}]
 )
@@ -212,6 +245,19 @@ def test_a_careless_exercise_is_refused(changed):
         ([[1.0, 2.0]], torch.tensor([[1.0, 3.0]]), "at index (0, 1) it should be 3; yours is 2."),
         ([1.0, float("nan")], [1.0, 2.0], "it holds NaN or infinity; at index 1 it should be 2; yours is nan."),  # noqa: E501
         (torch.tensor([True]), torch.tensor([1.0]), "it should hold numbers; yours holds true or false."),
+        (torch.tensor([False]), torch.tensor([True]), "at index 0 it should be True; yours is False."),
+        ([True, False], torch.tensor([True, False]), ""),
+        (torch.tensor([True, False]), [True, True], "at index 1 it should be True; yours is False."),
+        (True, torch.tensor(True), ""),
+        (1.0, True, "it should hold true or false; yours holds numbers."),
+        ({"x": 1.0}, ["a", 1.0], "it should be ['a', 1.0]; yours is {'x': 1.0}."),
+        (["a", 1.0], {"x": 1.0}, "it should be {'x': 1.0}; yours is ['a', 1.0]."),
+        (["a", 1.0, 2.0], ["a", 1.0], "it should return 2 values; yours returned 3."),
+        (torch.tensor([1, 2]), np.array([1.0, 2.0], dtype=np.float32), ""),
+        ("a" * 70, "b", f"it should be 'b'; yours is '{'a' * 56}…."),
+        (torch.zeros(2, 3), torch.zeros(3, 2), "its shape should be (3, 2); yours is (2, 3)."),
+        (torch.zeros(2), 1.0, "its shape should be a single number (); yours is (2,)."),
+        ("a", torch.zeros(2), "it should be an array of shape (2,); yours is 'a'."),
         (torch.tensor([float("nan")]), torch.tensor([float("nan")]), ""),
         (torch.tensor([-float("inf")]), torch.tensor([-float("inf")]), ""),
         (-2.0, 2.0, "it should be 2; yours is −2."),
@@ -233,6 +279,13 @@ def test_patterns_need_two_numbers_and_all_of_them():
     assert pattern("ab", [1.0, 2.0], tolerance=1e-6) == ""
     assert pattern([1.0, 2.0, 3.0], [1.0, 2.0], tolerance=1e-6) == ""
     assert pattern([True, False], [False, True], tolerance=1e-6) == ""
+    assert pattern([-1.0001, -2.0], [1.0, 2.0], tolerance=1e-4) == "Every sign is the wrong way round."
+    assert pattern([-2.0, -4.0], [1.0, 2.0], tolerance=1e-4).startswith("All your numbers are -2 times")
+    infinite = float("inf")
+    assert pattern([infinite, 2.0, 4.0], [infinite, 1.0, 2.0], tolerance=1e-6).startswith(
+        "All your numbers are 2"
+    )
+    assert pattern([1.0, 2.0, 9.0], [1e-9, 1.0, 4.5], tolerance=1e-6) == ""  # nearly 0 tells no factor
 
 
 def test_the_tolerance_is_absolute_and_relative():
