@@ -43,6 +43,19 @@ class Claim:
     live: bool = True
 
 
+def on_record(chapter: str, name: str, *, seed: int = 0) -> dict[str, Any]:
+    """What a claim of a chapter measured on a seed of its records, at the quick profile.
+
+    Raises ValueError if the records do not hold exactly one such row.
+    """
+    rows = read_records(f"chapter_{chapter}", experiment="claims", method=name, seed=seed, profile="quick")
+    if len(rows) != 1:
+        raise ValueError(
+            f"chapter {chapter} has {len(rows)} records of {name!r} on seed {seed}; expected one"
+        )
+    return rows[0].metrics
+
+
 def record_of(
     *, chapter: str, experiment: str, method: str, pipeline: Pipeline, seconds: float, metrics: Numbers
 ) -> Record:

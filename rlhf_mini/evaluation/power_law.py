@@ -24,6 +24,15 @@ class PowerLaw:
         """
         return self.floor + (self.scale / size) ** self.exponent
 
+    def misfit(self, sizes: Sequence[float], losses: Sequence[float]) -> float:
+        """Mean squared difference between the law and measured losses.
+
+        >>> PowerLaw(floor=0.5, scale=100.0, exponent=0.5, r_squared=1.0).misfit([400.0, 100.0], [1.0, 2.0])
+        0.125
+        """
+        squares = [(self(n) - loss) ** 2 for n, loss in zip(sizes, losses, strict=True)]
+        return sum(squares) / len(squares)
+
 
 def fit_power_law(sizes: Sequence[float], losses: Sequence[float], *, floor: float) -> PowerLaw:
     """The power law with a known floor: the least-squares line through log(L − floor) against log N.
@@ -65,7 +74,15 @@ def fit_floor(sizes: Sequence[float], losses: Sequence[float], *, tried: int = 4
         for floor in np.linspace(0, min(losses), tried, endpoint=False)
     ]
 
-    def misfit(law: PowerLaw) -> float:
-        return sum((law(n) - loss) ** 2 for n, loss in zip(sizes, losses, strict=True))
+    return min(laws, key=lambda law: law.misfit(sizes, losses))
 
-    return min(laws, key=misfit)
+
+def straight_line_misfit(sizes: Sequence[float], losses: Sequence[float]) -> float:
+    """Mean squared difference between losses and their best straight line through log N: no law, as a foil.
+
+    >>> round(straight_line_misfit([1.0, 10.0, 100.0], [3.0, 2.0, 2.5]), 6)
+    0.125
+    """
+    x, y = np.log(np.asarray(sizes, float)), np.asarray(losses, float)
+    slope, intercept = np.polyfit(x, y, 1)
+    return float(((y - slope * x - intercept) ** 2).mean())

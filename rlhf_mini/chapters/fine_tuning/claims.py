@@ -15,7 +15,7 @@ from rlhf_mini.chapters.fine_tuning import (
     quality,
     templates,
 )
-from rlhf_mini.evaluation.records import Record, read_records
+from rlhf_mini.evaluation.records import Record
 from rlhf_mini.pipeline import Pipeline
 
 CHAPTER = "03"
@@ -136,12 +136,6 @@ def one_place_off(pipeline: Pipeline) -> dict[str, float]:
         run = pipeline.measured(bug_hunt.symptoms, way=way)
         numbers |= {f"{key}_{way}": run[key][-1] for key in ("loss", "gold", "opened", "stopped")}
     return numbers
-
-
-def on_record(name: str, *, seed: int = 0) -> dict[str, Any]:
-    """What a claim of this chapter measured on a seed of the records, at the quick profile."""
-    (record,) = read_records("chapter_03", experiment="claims", method=name, seed=seed, profile="quick")
-    return record.metrics
 
 
 CLAIMS = (

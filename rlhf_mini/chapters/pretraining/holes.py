@@ -1,11 +1,14 @@
 """Infilling: one word is cut out of a sentence. Each of the three models is asked in the way it was trained for.
 
-The holes are words of one token at random places of sentences drawn anew, or a sentence's
-first word. `causal` knows
-what stands before the hole, `masked` and `seq2seq` also what stands behind it. A causal model too can use
+The holes are words of one token at random places of sentences drawn anew, or a sentence's first word. `causal`
+knows what stands before the hole, `masked` and `seq2seq` also what stands behind it. A causal model too can use
 what stands behind, at a price: it scores the whole sentence with each of the words that it would put there,
 p(word | both sides) ∝ p(word | before) p(after | before, word), and so reads as many sentences as it tries
 words.
+
+Every model chooses among the same words: those that are missing somewhere in the sentences asked about. Without
+that, the first token of many sentences is the single letter T, which is no word, and a model that reads nothing
+would always guess it.
 """
 
 from dataclasses import dataclass
@@ -19,10 +22,7 @@ from rlhf_mini.chapters.pretraining.setting import draw_sentences
 from rlhf_mini.data.tokenizer import encode_text
 from rlhf_mini.methods.denoising import pack_source_target, target_logits
 from rlhf_mini.models import response_logp, token_logits
-from rlhf_mini.models.masks import (
-    bidirectional_attention_mask,
-    logits_under_mask,
-)
+from rlhf_mini.models.masks import bidirectional_attention_mask, logits_under_mask
 from rlhf_mini.pipeline import Pipeline
 
 HOLES, RESCORED, TRIED = 400, 150, 24
@@ -107,16 +107,35 @@ def draw_first_words(pipeline: Pipeline, count: int) -> list[Hole]:
     return holes[:count]
 
 
+def words_asked(holes: list[Hole]) -> Tensor:
+    """The words that are missing in any of the holes, each once: (W,)."""
+    return torch.tensor(sorted({hole.word for hole in holes}))
+
+
 def _shares(pipeline: Pipeline, holes: list[Hole]) -> dict[str, float]:
-    """Share of holes in which the missing token is the first choice, for each model and way of asking."""
-    right = torch.tensor([hole.word for hole in holes])
-    shares = {
-        objective: float((hole_logits(pipeline, objective, holes).argmax(1) == right).float().mean())
-        for objective in OBJECTIVES
+    """Share of holes in which the missing word is the first choice, for each model and way of asking.
+
+    Also the share of the commonest word, which is what a constant guess can reach, and the causal model's share
+    on the holes that it was asked to rescore.
+    """
+    right, words = torch.tensor([hole.word for hole in holes]), words_asked(holes)
+
+    def choices(objective: str) -> Tensor:
+        return words[hole_logits(pipeline, objective, holes)[:, words].argmax(1)]
+
+    shares = {objective: float((choices(objective) == right).float().mean()) for objective in OBJECTIVES}
+    few = holes[:RESCORED]
+    scores = hole_logits(pipeline, "causal", few)[:, words]
+    likeliest = words[scores.topk(min(TRIED, len(words))).indices]
+    return {
+        **shares,
+        "causal_before_rescoring": float((choices("causal") == right)[:RESCORED].float().mean()),
+        "causal_rescored": float(
+            (rescored(pipeline, few, among=likeliest) == right[:RESCORED]).float().mean()
+        ),
+        "commonest": float(right.bincount().max()) / len(right),
+        "words": float(len(words)),
     }
-    likeliest = hole_logits(pipeline, "causal", holes[:RESCORED]).topk(TRIED).indices
-    choices = rescored(pipeline, holes[:RESCORED], among=likeliest)
-    return {**shares, "causal_rescored": float((choices == right[:RESCORED]).float().mean())}
 
 
 def infilling(pipeline: Pipeline) -> dict[str, float]:

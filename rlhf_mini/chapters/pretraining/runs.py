@@ -37,7 +37,7 @@ class Run:
     warmup_steps: int = 20
     final_fraction: float = 0.05
     clip_norm: float = 1.0
-    looks: int = 1
+    looks: int = 5
 
     def measured(self, pipeline: Pipeline) -> dict[str, Any]:
         """What the run gave; trained now unless it is kept."""

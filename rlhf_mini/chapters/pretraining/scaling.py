@@ -1,13 +1,14 @@
 """A small scaling law: the held-out loss against the size of the model, and against the size of the data.
 
-The floor of the loss need not be fitted, because the entropy of the grammar is known. It is fitted all the
-same, to see how far a fit without that knowledge would go astray.
+The floor of the loss is what an endlessly large model would reach with the same data and steps. It lies at or
+above the entropy of the grammar, which is known. The law is fitted with the entropy as its floor, and once more with
+a floor of its own, to see how little four sizes say about it.
 """
 
 from typing import Any
 
 from rlhf_mini.chapters.pretraining.runs import Run
-from rlhf_mini.evaluation.power_law import fit_floor, fit_power_law
+from rlhf_mini.evaluation.power_law import fit_floor, fit_power_law, straight_line_misfit
 from rlhf_mini.pipeline import Pipeline
 from rlhf_mini.worlds import stories
 
@@ -36,6 +37,8 @@ def model_scaling(pipeline: Pipeline) -> dict[str, Any]:
         "exponent": known.exponent,
         "scale": known.scale,
         "r_squared": known.r_squared,
+        "misfit": known.misfit(parameters, losses),
+        "misfit_of_a_line": straight_line_misfit(parameters, losses),
         "fitted_floor": fitted.floor,
         "fitted_exponent": fitted.exponent,
     }
@@ -46,7 +49,7 @@ def data_scaling(pipeline: Pipeline) -> dict[str, Any]:
 
     With few documents each is seen many times, and the last held-out loss is above the best.
     """
-    results = [Run(documents=size, looks=5).measured(pipeline) for size in SIZES]
+    results = [Run(documents=size).measured(pipeline) for size in SIZES]
     floor = stories.entropy() / results[0]["tokens_per_document"]
     best, last = [min(r["held_out"]) for r in results], [r["held_out"][-1] for r in results]
     law = fit_power_law([float(size) for size in SIZES], best, floor=floor)
