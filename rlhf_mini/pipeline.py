@@ -13,7 +13,8 @@ import json
 import os
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import wraps
 from pathlib import Path
@@ -68,6 +69,13 @@ class Stage:
     needs: tuple[str, ...]
     reads: tuple[str, ...]
     build: "Callable[[Pipeline, Path], None]"
+
+
+@contextmanager
+def _gradients_on() -> Iterator[None]:
+    """What is built may have to train, even where the one who asks for it measures without gradients."""
+    with torch.inference_mode(False), torch.enable_grad():
+        yield
 
 
 class Pipeline:
@@ -142,7 +150,8 @@ class Pipeline:
             raise ValueError(f"unknown stage {stage!r}: choose one of {', '.join(STAGES)}")
         for name in STAGES[stage].needs:
             self.get(name)
-        return self.store.get(stage, self.key(stage), lambda folder: STAGES[stage].build(self, folder))
+        with _gradients_on():
+            return self.store.get(stage, self.key(stage), lambda folder: STAGES[stage].build(self, folder))
 
     def build(self, *stages: str) -> None:
         """Build several stages, those that do not need one another side by side where that is faster."""
@@ -169,7 +178,8 @@ class Pipeline:
             "settings": settings,
         }
         name = re.sub("[^a-z0-9]+", "-", build.__name__.lower()).strip("-")
-        return self.store.get(name, key, lambda folder: build(self, folder, **settings))
+        with _gradients_on():
+            return self.store.get(name, key, lambda folder: build(self, folder, **settings))
 
     def measured(self, experiment: "Callable[..., Any]", **settings: Any) -> Any:
         """What `experiment(pipeline, **settings)` returns, in JSON values; measured once and kept, as `kept`.

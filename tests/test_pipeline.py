@@ -470,3 +470,16 @@ def test_another_base_model_goes_through_the_stages(built, miniature, tmp_path, 
 def test_a_text_and_a_base_model_exclude_each_other(miniature, text_file, tmp_path):
     with pytest.raises(ValueError, match="a text to pretrain on or a base model, not both"):
         Pipeline(miniature, cache=tmp_path, text=text_file, base_model="gpt2")
+
+
+def _gradients_wanted(pipeline):
+    weight = torch.ones(2, requires_grad=True)
+    weight.square().sum().backward()
+    return weight.grad.tolist()
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_what_is_built_may_train_even_if_its_caller_only_measures(mode, miniature, tmp_path, monkeypatch):
+    monkeypatch.setattr(_gradients_wanted, "__module__", "rlhf_mini.pipeline")
+    with mode():
+        assert Pipeline(miniature, cache=tmp_path).measured(_gradients_wanted) == [2.0, 2.0]

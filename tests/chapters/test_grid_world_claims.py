@@ -24,7 +24,8 @@ GOOD = {
     },
     "GAE": {"best_lambda": 0.25, "squared_bias": [3.0, 1.0, 0.1], "variance": [1.0, 5.0, 70.0]},
     "clipping": {
-        "first_kl_clipped": 0.04, "first_kl_not_clipped": 0.4, "last_return_clipped": 12.0, "best": 12.6,
+        "first_kl_clipped": 0.04, "first_kl_not_clipped": 0.4,
+        "found_clipped": 17.0, "found_not_clipped": 9.0,
     },
     "bait": {"baseline": 12.0, "ppo": 10.0, "bait": 5.2, "actor_critic": 4.8},
     "token world": {"kl_before": 0.57, "kl_after": 0.001, "objective_missing": 0.0005},
@@ -49,7 +50,7 @@ SPOILED = [
     ("GAE", {"squared_bias": [3.0, 1.0, 0.5]}),
     ("GAE", {"variance": [10.0, 20.0, 70.0]}),
     ("clipping", {"first_kl_clipped": 0.2}),
-    ("clipping", {"last_return_clipped": 11.0}),
+    ("clipping", {"found_clipped": 9.0}),
     ("bait", {"ppo": 7.0}),
     ("bait", {"baseline": 7.0}),
     ("bait", {"actor_critic": 12.0}),

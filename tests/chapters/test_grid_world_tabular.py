@@ -1,13 +1,15 @@
 """Chapter 01's tabular experiments: the exact ones in full, the sampled ones short."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from rlhf_mini.chapters.grid_world import tabular as chapter
-from rlhf_mini.exact import greedy_policy, optimal_values
+from rlhf_mini.exact import evaluate_policy, greedy_policy, optimal_values, state_visits
 from rlhf_mini.methods.tabular import ControlConfig, PredictionConfig
-from rlhf_mini.worlds.gridworld import ROOM, TWO_DOORS, grid_mdp
+from rlhf_mini.worlds.gridworld import LEFT, RIGHT, ROOM, TWO_DOORS, grid_mdp
 
 
 def test_the_choice_flips_at_the_root_of_its_polynomial():
@@ -74,6 +76,33 @@ def test_the_route_turns_away_from_the_pits_and_then_from_the_door():
         assert row["goal"] + row["pit"] <= 1 + 1e-9
     flip = chapter.slip_of_the_detour()
     assert 0.01 < flip < 0.03
+
+
+def test_a_circle_that_is_never_entered_does_not_count():
+    """The best policy, but for two cells far from its way between which it would walk to and fro for ever."""
+    mdp = grid_mdp(TWO_DOORS, slip=0.0, discount=0.99)
+    best = greedy_policy(optimal_values(mdp))
+    circling = best.clone()
+    visited = state_visits(replace(mdp, discount=1.0), best) > 0
+    pairs = [
+        (cell, TWO_DOORS.neighbour(cell, RIGHT))
+        for cell in range(TWO_DOORS.size)
+        if TWO_DOORS.neighbour(cell, RIGHT) == cell + 1
+    ]
+    left, right = next((a, b) for a, b in pairs if not (visited[[a, b]].any() or mdp.terminal[[a, b]].any()))
+    circling[[left, right]] = 0.0
+    circling[left, RIGHT] = circling[right, LEFT] = 1.0
+    assert chapter.route(mdp, circling, TWO_DOORS) == chapter.route(mdp, best, TWO_DOORS)
+
+
+def test_a_circle_from_the_start_ends_nowhere():
+    mdp = grid_mdp(TWO_DOORS, slip=0.0, discount=0.99)
+    waiting = torch.zeros(mdp.states, 4, dtype=torch.float64)
+    waiting[:, LEFT] = 1.0
+    walked = chapter.route(mdp, waiting, TWO_DOORS)
+    assert walked.steps is None
+    assert (walked.goal, walked.pit) == (0.0, 0.0)
+    assert walked.value == pytest.approx(float(evaluate_policy(mdp, waiting).state[TWO_DOORS.start]))
 
 
 def test_route_against_a_simulation():

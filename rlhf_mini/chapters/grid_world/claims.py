@@ -22,6 +22,7 @@ PREDICTION = {
 SLIPS = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2)
 STAGES_OF_TRAINING = (1, 15, 40)  # iterations of the actor–critic whose policy is examined
 METHODS = (*gradients.LEARNERS, "PPO (stable-baselines3)")
+RUNS = 20  # of each policy loss, since one run is a matter of luck
 BUDGET = 20_000  # steps in the world, the same for every method of the scoreboard
 
 
@@ -125,16 +126,31 @@ def clipped_and_not(pipeline: Pipeline) -> dict[str, dict[str, list[float]]]:
     return clipping.clipping(pipeline.seed, learning_rate=0.1)
 
 
+def clipping_runs(pipeline: Pipeline) -> dict[str, dict[str, list[float]]]:
+    """`RUNS` runs of each of the three: the divergence of each one's first update, and its return at the end."""
+    numbers: dict[str, dict[str, list[float]]] = {}
+    for run in range(RUNS):
+        for name, curves in clipping.clipping(RUNS * pipeline.seed + run, learning_rate=0.1).items():
+            row = numbers.setdefault(name, {"first_kl": [], "last_return": []})
+            row["first_kl"].append(curves["kl"][0])
+            row["last_return"].append(curves["returns"][-1])
+    return numbers
+
+
 def clipping_numbers(pipeline: Pipeline) -> dict[str, float]:
-    """The divergence of the first update, and the exact return: over all iterations, at the end, at best."""
-    curves = pipeline.measured(clipped_and_not)
+    """The mean divergence of the first update, and how many runs end within a tenth of the best return."""
+    rows = pipeline.measured(clipping_runs)
     keys = {"clipped": "clipped", "not clipped": "not_clipped", "clip without min": "without_min"}
     mdp = gradients.grid_envs(count=1, prizes=gradients.NO_BAIT)[0].unwrapped.model
+    best = gradients.best_return(mdp)
     return {
-        "best": gradients.best_return(mdp),
-        **{f"first_kl_{key}": curves[name]["kl"][0] for name, key in keys.items()},
-        **{f"mean_return_{key}": float(np.mean(curves[name]["returns"])) for name, key in keys.items()},
-        **{f"last_return_{key}": curves[name]["returns"][-1] for name, key in keys.items()},
+        "best": best,
+        "runs": float(RUNS),
+        **{f"first_kl_{key}": float(np.mean(rows[name]["first_kl"])) for name, key in keys.items()},
+        **{
+            f"found_{key}": float(sum(last > 0.9 * best for last in rows[name]["last_return"]))
+            for name, key in keys.items()
+        },
     }
 
 
@@ -253,13 +269,14 @@ CLAIMS = (
     ),
     Claim(
         "clipping",
-        "With ten epochs on the same episodes, clipping keeps PPO's first update at least four times closer to the old policy, "
-        "and the clipped run ends within a tenth of the best return.",
+        "With ten epochs on the same episodes, clipping keeps PPO's first update at least four times closer to the old policy in "
+        "the mean of twenty runs, and more of the twenty end within a tenth of the best return than without it.",
         clipping_numbers,
         lambda m: (
             4 * m["first_kl_clipped"] < m["first_kl_not_clipped"]
-            and m["last_return_clipped"] > 0.9 * m["best"]
+            and m["found_clipped"] > m["found_not_clipped"]
         ),
+        live=False,
     ),
     Claim(
         "bait",

@@ -112,7 +112,7 @@ class Route:
         goes_up: the chance that the robot's first way out is the upper door.
         ledge: expected number of visits of cells beside a pit.
         goal, pit: the chance to end there; what is left ends at the exit.
-        steps: expected number of moves.
+        steps: expected number of moves; None if the walk never ends.
     """
 
     value: float
@@ -120,13 +120,22 @@ class Route:
     ledge: float
     goal: float
     pit: float
-    steps: float
+    steps: float | None
 
 
 def route(mdp: FiniteMDP, policy: Tensor, layout: Layout) -> Route:
-    """Follow a policy through an MDP on a layout, as sums over states. Raises ValueError if it never ends."""
-    undiscounted = replace(mdp, discount=1.0)
-    visits = state_visits(undiscounted, policy)
+    """Follow a policy from the start through an MDP on a layout, as sums over states.
+
+    What it would do in states that it never comes to does not count, not even walking in a circle there. If it
+    circles for ever after the start, it ends nowhere: ``goal`` and ``pit`` are 0 and ``steps`` is None.
+    """
+    worth = float(mdp.start @ evaluate_policy(mdp, policy).state)
+    uniform = torch.full_like(policy, 1 / policy.shape[1])
+    policy = torch.where(_reached(mdp, policy)[:, None], policy, uniform)
+    try:
+        visits = state_visits(replace(mdp, discount=1.0), policy)
+    except ValueError:
+        return Route(worth, goes_up=0.0, ledge=0.0, goal=0.0, pit=0.0, steps=None)
     enters = torch.einsum("s,sa,sat->t", visits, policy, mdp.transitions)
     beside = [cell for cell in range(layout.size) if not mdp.terminal[cell] and _beside_a_pit(layout, cell)]
     upper = layout.neighbour(layout.start, UP)
@@ -134,13 +143,22 @@ def route(mdp: FiniteMDP, policy: Tensor, layout: Layout) -> Route:
         torch.einsum("a,at->t", policy[layout.start], mdp.transitions[layout.start]) * visits[layout.start]
     )
     return Route(
-        value=float(mdp.start @ evaluate_policy(mdp, policy).state),
+        value=worth,
         goes_up=float(leaves[upper]),
         ledge=float(visits[beside].sum()),
         goal=float(sum(enters[cell] for cell in layout.cells("G"))),
         pit=float(sum(enters[cell] for cell in layout.cells(PIT))),
         steps=float(visits.sum()),
     )
+
+
+def _reached(mdp: FiniteMDP, policy: Tensor) -> Tensor:
+    """The states that the policy can come to from the start: (S,) bool."""
+    leads = torch.einsum("sa,sat->st", policy, mdp.transitions) > 0
+    reached = mdp.start > 0
+    for _ in range(mdp.states):
+        reached = reached | leads[reached].any(0)
+    return reached
 
 
 def _beside_a_pit(layout: Layout, cell: int) -> bool:
@@ -183,18 +201,15 @@ def learn_control(
 
     Returns:
         ``returns`` (episodes,): undiscounted, while exploring. ``action_values`` (S, A). ``value``: what
-        the greedy policy is worth from the start (discounted); NaN if it never ends. ``goes_up``,
-        ``ledge``, ``goal``, ``pit``: its `Route`, zeros if it never ends. ``value_exploring``: the worth of
+        the greedy policy is worth from the start (discounted). ``goes_up``, ``ledge``, ``goal``, ``pit``,
+        ``steps``: its `Route`. ``value_exploring``: the worth of
         the ε-greedy policy at the last ε. ``best`` and ``best_exploring``: the optimum of each kind.
     """
     env = gymnasium.make(ROBOT_GRID, layout=layout, slip=slip, discount=config.discount)
     mdp: FiniteMDP = env.unwrapped.model
     q, log = CONTROL[method](env, config=config, generator=np.random.default_rng(seed))
     epsilon = config.epsilon_at(config.episodes)
-    try:
-        walked = route(mdp, epsilon_greedy(q, epsilon=0.0), layout)
-    except ValueError:  # the greedy policy walks in a circle
-        walked = Route(float("nan"), 0.0, 0.0, 0.0, 0.0, float("inf"))
+    walked = route(mdp, epsilon_greedy(q, epsilon=0.0), layout)
     exploring = evaluate_policy(mdp, epsilon_greedy(q, epsilon=epsilon)).state[layout.start]
     return {
         "returns": np.array([entry["return"] for entry in log]),
