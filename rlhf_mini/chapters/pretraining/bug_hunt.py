@@ -4,7 +4,7 @@ from rlhf_mini.chapters.pretraining.too_good import colleagues_loss, repaired_lo
 from rlhf_mini.reader import BugHunt
 
 BUG_HUNT = BugHunt(
-    title="The loss goes to zero within a hundred steps",
+    title="The loss goes nearly to zero within a hundred steps",
     wrong=colleagues_loss,
     right=repaired_loss,
     explanation=(

@@ -24,7 +24,7 @@ def copying_curves(here: Numbers, recorded: Sequence[Numbers]) -> Picture:
         ],
         xlabel="step",
         ylabel="probability of the right hero",
-        alt="With a title the probability of the right hero stays near zero for more than half of the training and then rises to nearly one within a few hundred steps, on every seed; without a title it never rises.",
+        alt="With a title the probability of the right hero stays near zero for a long first part of the training and then rises to nearly one within a few hundred steps, on every seed; without a title it never rises.",
     )
 
 
@@ -44,7 +44,7 @@ def late_training_curves(here: Numbers, recorded: Sequence[Numbers], entropy: fl
         levels=[Level("entropy of\nthe grammar", entropy)],
         xlabel="step",
         ylabel="loss (nats per document)",
-        alt="After the first steps the held-out loss of a document falls in small uneven steps, at other times on each seed, and ends a little above the grammar's entropy.",
+        alt="After the first steps the held-out loss of a document goes on falling, at changing speed and differently on each seed, and ends a little above the grammar's entropy.",
     )
 
 
@@ -60,9 +60,10 @@ def sampling_curves(drawn: Numbers, heats: Mapping[str, float]) -> Picture:
                 [drawn[f"distinct_2 · {name}"] for name in heats],
             ),
         ],
+        levels=[Level("distinct pairs\nof the grammar", drawn["distinct_2 · grammar"])],
         xlabel="temperature",
         ylabel="share",
-        alt="As the temperature rises from 0.5 to 2, coherence falls from near one to near zero, while the share of distinct pairs of words rises.",
+        alt="As the temperature rises from 0.5 to 2, coherence falls from near one to near zero, while the share of distinct pairs of words rises and passes the grammar's own at temperature 1.",
     )
 
 
@@ -105,5 +106,5 @@ def hunted_curves(here: Numbers, recorded: Sequence[Numbers]) -> Picture:
         levels=[Level("entropy of\nthe grammar", here["entropy"])],
         xlabel="step",
         ylabel="training loss (nats per token)",
-        alt="The colleague's loss falls below the grammar's entropy within about eighty steps; the library's stays far above it.",
+        alt="The colleague's loss falls steeply, crosses the grammar's entropy before step 40 and ends near zero; the library's is still above 2.4 nats per token after 120 steps.",
     )

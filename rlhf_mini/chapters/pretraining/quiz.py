@@ -26,7 +26,7 @@ QUIZ = (
         options=(
             (
                 "Another attention mask, and training under it.",
-                "The layers are the same. The mask says who sees whom, and the weights must be trained under the mask that is used.",
+                "The layers are the same. The mask says who sees whom, and the weights must be trained under it, with hidden tokens as targets: under a mask that shows everything, next-token training would only copy.",
             ),
             (
                 "A pooling layer that returns one vector.",
@@ -37,7 +37,7 @@ QUIZ = (
         right=0,
     ),
     Question(
-        ask="A causal model's training loss is 0.1 nats per token below the entropy of the grammar, on new texts. What has happened?",
+        ask="A causal model's loss on thousands of new texts is 0.1 nats per token below the entropy of the grammar. What has happened?",
         options=(
             (
                 "It has generalised unusually well.",
