@@ -7,7 +7,7 @@ import pytest
 
 import rlhf_mini.chapters.claims as module
 from rlhf_mini.chapters import ROOMS, part
-from rlhf_mini.chapters.claims import Claim, chapter_summary, judge, measure
+from rlhf_mini.chapters.claims import Claim, chapter_summary, judge, measure, on_record
 from rlhf_mini.evaluation.records import write_records
 from rlhf_mini.pipeline import Pipeline
 
@@ -88,3 +88,10 @@ def test_an_expensive_claim_is_judged_by_its_records_alone(built, room, monkeypa
     write_records("chapter_07", [failed])
     with pytest.raises(AssertionError, match="does not show: rises"):
         chapter_summary("07", built)
+
+
+def test_a_record_that_is_not_there_is_said():
+    with pytest.raises(
+        ValueError, match=r"no record with method in \['no such claim'\]; there: .*'planning'"
+    ):
+        on_record("01", "no such claim")

@@ -2,6 +2,7 @@
 
 import json
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,7 +10,16 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers.models.llama.modeling_llama import LlamaRMSNorm, apply_rotary_pos_emb
 
 from rlhf_mini.batch import Sequences
-from rlhf_mini.chapters.pretraining import bpe, continuing, copying, exercises, figures, holes, slots
+from rlhf_mini.chapters.pretraining import (
+    bpe,
+    continuing,
+    copying,
+    exercises,
+    figures,
+    holes,
+    ladder,
+    slots,
+)
 from rlhf_mini.chapters.pretraining.block import (
     attention,
     llama_layer,
@@ -250,6 +260,84 @@ def test_holes_hold_whole_words(built):
         assert tokenizer.decode(hole.word).strip().isalpha()
     for hole in holes.draw_first_words(built, 4):
         assert len(hole.before) == 1
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_every_model_chooses_among_the_words_that_are_missing(monkeypatch):
+    """Token 9 is the likeliest everywhere and missing nowhere; after it each model's order is its own."""
+    asked = [holes.Hole([1], word, [2]) for word in (5, 5, 7, 5)]
+    likes = {"causal": [5, 5, 5, 5], "masked": [5, 5, 7, 7], "seq2seq": [7, 7, 5, 7]}
+
+    def logits(pipeline, objective, some):
+        scores = torch.zeros(len(some), 12)
+        scores[:, 9] = 5.0
+        scores[torch.arange(len(some)), torch.tensor(likes[objective][: len(some)])] = 1.0
+        return scores
+
+    def whole_sentences(pipeline, some, *, among):
+        assert sorted(among[0].tolist()) == [5, 7]
+        return torch.tensor([5, 5, 7, 7])
+
+    monkeypatch.setattr(holes, "hole_logits", logits)
+    monkeypatch.setattr(holes, "rescored", whole_sentences)
+    shares = holes._shares(None, asked)
+    assert holes.words_asked(asked).tolist() == [5, 7]
+    assert (shares["causal"], shares["masked"], shares["seq2seq"]) == (0.75, 0.75, 0.0)
+    assert (shares["commonest"], shares["causal_before_rescoring"], shares["causal_rescored"]) == (
+        0.75,
+        0.75,
+        0.75,
+    )
+    assert shares["words"] == 2
+
+
+def test_a_head_switched_off_says_nothing(model, tokens):
+    """Against a hook that sets the head's channels to zero before the output map."""
+    heads, width = 4, 8
+    with torch.no_grad():
+        before = model(input_ids=tokens).logits
+        for number in (0, 3, 6):
+            layer, head = divmod(number, heads)
+
+            def silence(module, inputs, head=head):
+                mixed = inputs[0].clone()
+                mixed[..., head * width : (head + 1) * width] = 0.0
+                return (mixed,)
+
+            hook = model.model.layers[layer].self_attn.o_proj.register_forward_pre_hook(silence)
+            expected = model(input_ids=tokens).logits
+            hook.remove()
+            torch.testing.assert_close(copying.without_head(model, number)(input_ids=tokens).logits, expected)
+            assert not torch.allclose(expected, before, atol=1e-3)
+        torch.testing.assert_close(model(input_ids=tokens).logits, before)
+    with pytest.raises(ValueError, match="no head 8 among 8"):
+        copying.without_head(model, 8)
+
+
+def test_the_copying_head_is_the_one_that_looks_at_the_title(built, monkeypatch):
+    words = copying.scene_words(built)
+    place = words.index("fox")
+    attention = torch.full((4, len(words)), 0.01)
+    attention[2, place], attention[1, place + 1] = 0.6, 0.9
+    monkeypatch.setattr(copying, "seen", lambda pipeline: [{"attention": attention.flatten().tolist()}])
+    assert words[0] == "begin"
+    assert words.count("fox") == 1
+    assert copying.copying_head(built) == 2
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_the_band_is_that_of_other_seeds(monkeypatch):
+    losses = {0: 0.5, 1: 0.6, 2: 0.7}
+    rows = [SimpleNamespace(seed=seed, metrics={"loss": loss}) for seed, loss in losses.items()]
+    monkeypatch.setattr(ladder, "read_records", lambda *_, **__: rows)
+    pipeline = SimpleNamespace(
+        seed=0, profile=SimpleNamespace(name="quick"), measured=lambda _: {"loss": losses[0]}
+    )
+    assert ladder.band_of_seeds(pipeline) == (False, "0.500 nats; 2 others: 0.600 to 0.700")
+    losses[0] = 0.55
+    assert ladder.band_of_seeds(pipeline)[0]
+    rows[:] = rows[:1]
+    assert "nothing is compared" in ladder.band_of_seeds(pipeline)[1]
 
 
 def test_beginnings_and_their_rest_make_sentences_of_the_grammar(built):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rlhf_mini.evaluation.power_law import PowerLaw, fit_floor, fit_power_law
+from rlhf_mini.evaluation.power_law import PowerLaw, fit_floor, fit_power_law, straight_line_misfit
 
 SIZES = [1e3, 3e3, 1e4, 3e4, 1e5]
 LAW = PowerLaw(floor=0.5, scale=2e3, exponent=0.3, r_squared=1.0)
@@ -63,3 +63,17 @@ def test_what_cannot_be_fitted_is_refused(sizes, losses, floor):
 def test_a_floor_needs_four_points():
     with pytest.raises(ValueError, match="four or more"):
         fit_floor([1.0, 2.0, 3.0], [3.0, 2.0, 1.5])
+
+
+def test_a_law_fits_a_law_better_than_a_line_does_and_a_line_a_line():
+    losses = [LAW(n) for n in SIZES]
+    assert fit_power_law(SIZES, losses, floor=0.5).misfit(SIZES, losses) == pytest.approx(0, abs=1e-12)
+    assert straight_line_misfit(SIZES, losses) > 1e-4
+    straight = [5 - 0.3 * np.log(n) for n in SIZES]
+    assert straight_line_misfit(SIZES, straight) == pytest.approx(0, abs=1e-12)
+    assert fit_power_law(SIZES, straight, floor=0.0).misfit(SIZES, straight) > 1e-4
+
+
+def test_the_misfit_is_a_mean_square():
+    law = PowerLaw(floor=1.0, scale=1.0, exponent=1.0, r_squared=1.0)
+    assert law.misfit([1.0, 0.5], [2.5, 3.0]) == pytest.approx(0.125)
