@@ -14,6 +14,7 @@ from rlhf_mini.chapters.pretraining import (
     bpe,
     continuing,
     copying,
+    examples,
     exercises,
     figures,
     holes,
@@ -289,6 +290,25 @@ def test_every_model_chooses_among_the_words_that_are_missing(monkeypatch):
         0.75,
     )
     assert shares["words"] == 2
+
+
+def test_the_table_of_abilities_puts_each_share_in_its_place():
+    filled = {
+        "causal": 0.11,
+        "masked": 0.12,
+        "seq2seq": 0.13,
+        "commonest": 0.14,
+        "causal_before_rescoring": 0.15,
+    }
+    filled |= {"causal_rescored": 0.16, "first_causal_rescored": 0.17, "first_commonest": 0.18}
+    filled |= {"first_causal": 0.21, "first_masked": 0.22, "first_seq2seq": 0.23}
+    continued = {"causal": 0.31, "masked": 0.32, "seq2seq": 0.33}
+    told = {"causal_first": 0.41, "masked_first": 0.42, "seq2seq_first": 0.43}
+    lines = examples.abilities(filled, continued, told).splitlines()
+    assert lines[2].split() == ["masked", "0.12", "0.22", "0.32", "0.42"]
+    assert lines[4] == "always the commonest word: 0.14 any word, 0.18 first word"
+    assert lines[5] == "causal, on 150 holes: 0.15 any word;"
+    assert lines[6] == "  whole sentences with 24 candidates: 0.16 any word, 0.17 first word"
 
 
 def test_a_head_switched_off_says_nothing(model, tokens):
