@@ -50,18 +50,121 @@ MODULES = {
     "lora": (["models/lora.py"], ["tests/models/test_lora.py"]),
     "rehearsal": (["methods/rehearsal.py"], ["tests/methods/test_rehearsal.py"]),
     "scheduled": (["methods/scheduled_sampling.py"], ["tests/methods/test_scheduled_sampling.py"]),
+    "tabular": (["methods/tabular.py", "methods/tabular_control.py"], ["tests/methods/test_tabular.py"]),
+    "episodes": (
+        ["methods/episodes.py", "methods/policy_gradient.py", "methods/grid_ppo.py"],
+        [
+            "tests/methods/test_episodes.py",
+            "tests/methods/test_policy_gradient.py",
+            "tests/methods/test_grid_ppo.py",
+        ],
+    ),
+    "corruption": (["data/corruption.py"], ["tests/data/test_corruption.py"]),
+    "masks": (["models/masks.py"], ["tests/models/test_masks.py"]),
+    "objectives": (
+        [
+            "methods/masked_lm.py",
+            "methods/denoising.py",
+            "methods/simcse.py",
+            "methods/dense_retrieval.py",
+            "models/embedding.py",
+        ],
+        ["tests/methods/test_other_objectives.py"],
+    ),
+    "power_law": (["evaluation/power_law.py"], ["tests/evaluation/test_power_law.py"]),
 }
 # (file, line before, line after): why no test can notice.
 SAVES_A_COPY = "dividing by 1.0 is exact; the condition only saves a copy"
 SHAPES_COMPARED = "the shapes were compared before"
 TIMES_ZERO = "it is multiplied by a probability of 0"
 NEVER_READ = "one more row of zeros, which is never read"
+NEVER_EQUAL = "a random number in [0, 1) equals the bound with probability 0"
+ACCELERATOR = "differs on an accelerator only"
+SAME_LENGTH = "both have the same length by construction"
+NORMALISED = "a positive factor goes away when the vector is brought to length 1"
+ONLY_A_CACHE = "a cache is kept and never read; the output is the same"
 ONE_AXIS = "there is only one axis"
 ZIP_THREE = "steps = zip(reversed(rewards.unbind(1)), reversed(values.unbind(1)), reversed(mask.unbind(1))"
 ZIP_TWO = "for reward, counts in zip(reversed(rewards.unbind(1)), reversed(mask.unbind(1))"
 ENTROPY = "return -(logp.exp() * logp.masked_fill(logp == -torch.inf, {})).sum(-1)"
 CLOSE = "if not torch.allclose({}, rtol=0, atol=1e-05):"
 EQUIVALENT = {
+    (
+        "data/corruption.py",
+        "chance[~maskable] = 1.0",
+        "chance[~maskable] = 2.0",
+    ): "any number that no chance can reach",
+    ("data/corruption.py", "targets = chance < rate", "targets = chance <= rate"): NEVER_EQUAL,
+    (
+        "data/corruption.py",
+        "shown = torch.where(targets & (fate < 0.8), mask_token, tokens)",
+        "shown = torch.where(targets & (fate <= 0.8), mask_token, tokens)",
+    ): NEVER_EQUAL,
+    (
+        "data/corruption.py",
+        "return Masked(torch.where(targets & (fate >= 0.9), drawn, shown), targets)",
+        "return Masked(torch.where(targets & (fate > 0.9), drawn, shown), targets)",
+    ): NEVER_EQUAL,
+    (
+        "data/corruption.py",
+        "for hole, rest in zip(holes, rests[1:], strict=True):",
+        "for hole, rest in zip(holes, rests[1:]):",
+    ): SAME_LENGTH,
+    (
+        "data/corruption.py",
+        "for hole, rest in zip(holes, rests[1:], strict=True):",
+        "for hole, rest in zip(holes, rests[1:], strict=False):",
+    ): SAME_LENGTH,
+    (
+        "data/corruption.py",
+        "for (start, end), sentinel in zip(spans, sentinels, strict=False):",
+        "for (start, end), sentinel in zip(spans, sentinels):",
+    ): "strict is false by default",
+    (
+        "models/masks.py",
+        "left = torch.ones(length, length, dtype=torch.bool, device=mask.device).tril()",
+        "left = torch.ones(length, length, dtype=torch.bool).tril()",
+    ): ACCELERATOR,
+    (
+        "models/masks.py",
+        "output = model.base_model(input_ids=tokens, attention_mask=look[:, None], use_cache=False)",
+        "output = model.base_model(input_ids=tokens, attention_mask=look[:, None])",
+    ): ONLY_A_CACHE,
+    (
+        "models/masks.py",
+        "output = model.base_model(input_ids=tokens, attention_mask=look[:, None], use_cache=False)",
+        "output = model.base_model(input_ids=tokens, attention_mask=look[:, None], use_cache=True)",
+    ): ONLY_A_CACHE,
+    (
+        "evaluation/power_law.py",
+        "x, y = (np.log(np.asarray(sizes, float)), np.asarray(losses, float))",
+        "x, y = (np.log2(np.asarray(sizes, float)), np.asarray(losses, float))",
+    ): "a straight line stays one when its axis is stretched",
+    (
+        "data/selection.py",
+        "mean = torch.where(counted, hidden, 0.0).sum(1) / counted.sum(1)",
+        "mean = torch.where(counted, hidden, 0.0).sum(1) * counted.sum(1)",
+    ): NORMALISED,
+    (
+        "data/selection.py",
+        "mean = torch.where(counted, hidden, 0.0).sum(1) / counted.sum(1)",
+        "mean = torch.where(counted, hidden, 0.0).mean(1) / counted.sum(1)",
+    ): NORMALISED,
+    (
+        "data/selection.py",
+        "centres = torch.where(counts > 0, sums / counts.clamp(min=1), centres)",
+        "centres = torch.where(counts > 0, sums / counts.clamp(min=0), centres)",
+    ): "where no point is counted, the quotient is not taken",
+    (
+        "data/selection.py",
+        "parts.append(torch.nn.functional.normalize(mean, dim=1).cpu())",
+        "parts.append(torch.nn.functional.normalize(mean).cpu())",
+    ): "1 is the default",
+    (
+        "data/selection.py",
+        "hidden = hidden_states(model, part.tokens, part.mask).float()",
+        "hidden = hidden_states(model, part.tokens, part.mask)",
+    ): "differs on an accelerator only, where autocast gives bfloat16",
     ("tensors.py", "if temperature != 1.0:", "if True:"): SAVES_A_COPY,
     ("tensors.py", "if temperature != 1.0:", "if temperature != 0.0:"): SAVES_A_COPY,
     (
@@ -166,7 +269,7 @@ NAMES = {
     "log": "log2",
     "sum": "mean",
 }
-SYMMETRIC = {"minimum", "maximum"}  # exchanging their arguments changes nothing
+SYMMETRIC = {"minimum", "maximum", "min", "max"}  # exchanging their arguments changes nothing
 UNWRAPPED = {"detach", "clone", "double", "float"}  # x.detach() becomes x
 
 
@@ -221,7 +324,8 @@ def call_replacements(node: ast.Call) -> Iterator[ast.AST]:
     """A call with another name, without one keyword, with its last arguments exchanged, or not made."""
     for index in range(len(node.keywords)):
         yield ast.Call(node.func, node.args, node.keywords[:index] + node.keywords[index + 1 :])
-    if len(node.args) > 1 and getattr(node.func, "attr", None) not in SYMMETRIC:
+    called = getattr(node.func, "attr", getattr(node.func, "id", None))
+    if len(node.args) > 1 and called not in SYMMETRIC:
         yield ast.Call(node.func, [*node.args[:-2], node.args[-1], node.args[-2]], node.keywords)
     match node.func:
         case ast.Attribute(attr=name) if name in NAMES:

@@ -41,8 +41,8 @@ def fit_power_law(sizes: Sequence[float], losses: Sequence[float], *, floor: flo
     (2022), equation 2, add; where the source's entropy is known, it is that floor. `r_squared` is taken in
     logarithms, where the fit is made.
 
-    Raises ValueError on fewer than three points, a size that is not above 0, a loss not above the floor, or
-    sizes that are all one.
+    Losses that do not change at all have exponent 0 and `r_squared` 0. Raises ValueError on fewer than three points,
+    a size that is not above 0, a loss not above the floor, or sizes that are all one.
 
     >>> law = fit_power_law([1.0, 4.0, 16.0], [3.0, 2.0, 1.5], floor=1.0)
     >>> round(law.exponent, 6), round(law.scale, 6), round(law.r_squared, 6)
@@ -55,10 +55,13 @@ def fit_power_law(sizes: Sequence[float], losses: Sequence[float], *, floor: flo
             f"sizes must be above 0 and differ, losses above the floor {floor}; got {sizes} and {losses}"
         )
     x, y = np.log(np.asarray(sizes, float)), np.log(np.asarray(losses, float) - floor)
+    if len({*losses}) == 1:
+        return PowerLaw(floor, math.inf, 0.0, 0.0)
     slope, intercept = np.polyfit(x, y, 1)
     residual, spread = ((y - slope * x - intercept) ** 2).sum(), ((y - y.mean()) ** 2).sum()
-    scale = math.exp(-intercept / slope) if slope else math.inf
-    return PowerLaw(floor, scale, float(-slope), float(1 - residual / spread) if spread else 0.0)
+    with np.errstate(over="ignore"):  # losses that hardly change
+        scale = float(np.exp(-intercept / slope))
+    return PowerLaw(floor, scale, float(-slope), float(1 - residual / spread))
 
 
 def fit_floor(sizes: Sequence[float], losses: Sequence[float], *, tried: int = 400) -> PowerLaw:

@@ -110,3 +110,63 @@ def test_wrong_settings_are_refused(wrong):
     settings_ = {"length": 8, "rate": 0.2, "mean_length": 2.0} | wrong
     with pytest.raises(ValueError, match="need length"):
         draw_spans(settings_.pop("length"), **settings_, generator=generator())
+
+
+def test_draws_come_from_the_generator_alone():
+    tokens = torch.arange(200).view(4, 50)
+    everywhere = torch.ones_like(tokens, dtype=torch.bool)
+
+    def draw():
+        own = generator(5)
+        holes = mask_tokens(tokens, everywhere, rate=0.4, mask_token=MASK, words=WORDS, generator=own)
+        return holes, draw_spans(50, rate=0.3, mean_length=2.0, generator=own)
+
+    state = torch.get_rng_state()
+    (first, spans), (again, spans_again) = draw(), draw()
+    assert torch.equal(first.tokens, again.tokens)
+    assert torch.equal(first.targets, again.targets)
+    assert spans == spans_again
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("maskable", "fault"),
+    [
+        (torch.ones(2, 3), "bool"),
+        (torch.ones(2, 4, dtype=torch.bool), "shape"),
+        (torch.ones(1, 3, dtype=torch.bool), "shape"),
+    ],
+)
+def test_a_mask_that_does_not_fit_is_refused(maskable, fault):
+    tokens = torch.full((2, 3), 60)
+    with pytest.raises(ValueError, match=fault):
+        mask_tokens(tokens, maskable, rate=0.5, mask_token=MASK, words=WORDS, generator=generator())
+
+
+@pytest.mark.parametrize("rate", [0.0, -0.5])
+def test_spans_need_a_rate_above_nothing(rate):
+    with pytest.raises(ValueError, match="need length"):
+        draw_spans(8, rate=rate, mean_length=2.0, generator=generator())
+
+
+@pytest.mark.parametrize(
+    ("length", "rate", "mean_length", "spans"),
+    [
+        (100, 0.3, 3.0, 10),
+        (100, 0.3, 1.0, 30),
+        (8, 0.5, 5.0, 1),  # four tokens in spans of five: one span
+        (5, 0.8, 1.0, 2),  # four holes around one token: two spans at most
+        (4, 0.5, 1.0, 2),
+    ],
+)
+def test_how_many_spans(length, rate, mean_length, spans):
+    drawn = draw_spans(length, rate=rate, mean_length=mean_length, generator=generator())
+    assert len(drawn) == spans
+
+
+def test_rests_and_holes_take_turns(monkeypatch):
+    """Seven tokens, three hidden in two spans, four left: rests of 1 − 1, 2 and 3 − 1, holes of 2 and 1."""
+    shares = iter([[2, 1], [1, 2, 3]])
+    monkeypatch.setattr("rlhf_mini.data.corruption._share_out", lambda *_: next(shares))
+    assert draw_spans(7, rate=0.43, mean_length=1.5, generator=generator()) == [(0, 2), (4, 5)]

@@ -51,13 +51,36 @@ def test_noise_lowers_r_squared_as_a_correlation():
         ([1, 2], [3, 2], 0),
         ([1, 2, 3], [3, 2], 0),
         ([0, 1, 2], [3, 2, 1], 0),
+        ([-0.5, 1, 2], [3, 2, 1], 0),
         ([1, 2, 3], [3, 2, 1], 1),
         ([2, 2, 2], [3, 2, 1], 0),
     ],
 )
 def test_what_cannot_be_fitted_is_refused(sizes, losses, floor):
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match=r"need three or more|must be above 0"):
         fit_power_law(sizes, losses, floor=floor)
+
+
+def test_two_sizes_are_enough_if_there_are_three_points():
+    law = fit_power_law([1.0, 1.0, 4.0], [3.0, 3.0, 2.0], floor=1.0)
+    assert law.exponent == pytest.approx(0.5)
+
+
+def test_losses_that_do_not_change_explain_nothing():
+    law = fit_power_law([1.0, 2.0, 4.0], [1.5, 1.5, 1.5], floor=1.0)
+    assert law.exponent == 0
+    assert law.r_squared == 0
+    assert law.scale == np.inf
+
+
+def test_a_fitted_floor_is_never_below_nothing():
+    losses = [LAW(n) - 0.8 for n in SIZES[:4]]  # the floor that would fit is −0.3
+    assert fit_floor(SIZES[:4], losses).floor == 0
+
+
+def test_a_misfit_compares_as_many_sizes_as_losses():
+    with pytest.raises(ValueError):
+        LAW.misfit([1.0, 2.0], [1.0])
 
 
 def test_a_floor_needs_four_points():

@@ -116,3 +116,24 @@ def test_dropout_gives_two_views_and_keeps_the_mean(model):
 def test_wrong_input_is_refused(model, wrong):
     with pytest.raises(ValueError):
         wrong(model)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("wrong", [torch.ones(2, 4), torch.ones(4, dtype=torch.bool)])
+def test_masks_of_another_kind_or_shape_are_refused(wrong):
+    for make in (
+        causal_attention_mask,
+        bidirectional_attention_mask,
+        lambda mask: prefix_attention_mask(REAL, mask),
+        lambda mask: prefix_attention_mask(mask, REAL),
+        lambda mask: cross_attention_mask(REAL, mask),
+        lambda mask: cross_attention_mask(mask, REAL),
+    ):
+        with pytest.raises(ValueError):
+            make(wrong)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_a_prefix_of_another_length_is_refused():
+    with pytest.raises(ValueError, match="shape"):
+        prefix_attention_mask(REAL, GIVEN[:1])
