@@ -41,8 +41,8 @@ def fit_power_law(sizes: Sequence[float], losses: Sequence[float], *, floor: flo
     (2022), equation 2, add; where the source's entropy is known, it is that floor. `r_squared` is taken in
     logarithms, where the fit is made.
 
-    Losses that do not change at all have exponent 0 and `r_squared` 0. Raises ValueError on fewer than three points,
-    a size that is not above 0, a loss not above the floor, or sizes that are all one.
+    Losses that do not change at all have exponent 0 and `r_squared` 0. Raises ValueError on fewer than three
+    points, a size that is not above 0, a loss not above the floor, or sizes that are all one.
 
     >>> law = fit_power_law([1.0, 4.0, 16.0], [3.0, 2.0, 1.5], floor=1.0)
     >>> round(law.exponent, 6), round(law.scale, 6), round(law.r_squared, 6)

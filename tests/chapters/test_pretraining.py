@@ -18,6 +18,7 @@ from rlhf_mini.chapters.pretraining import (
     exercises,
     figures,
     holes,
+    jumps,
     ladder,
     slots,
 )
@@ -248,6 +249,30 @@ def test_when_copying_rises(monkeypatch):
     monkeypatch.setattr(copying, "seen", lambda pipeline: log)
     change = copying.phase_change(None)
     assert (change["rise_from"], change["rise_to"], change["rise_share"]) == (100.0, 300.0, 0.5)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_when_half_of_it_is_copied(monkeypatch):
+    change = {"steps": [1.0, 100.0, 200.0, 300.0], "copied": [0.0, 0.05, 0.5, 0.7], "rise_from": 100.0}
+    pipeline = SimpleNamespace(measured=lambda experiment: {"sure_places": 0.6, "guessed_places": 0.3})
+    monkeypatch.setattr(jumps, "phase_change", lambda _: change)
+    found = jumps.jumps(pipeline)
+    assert (found["half_at"], found["sure_places"]) == (200.0, 0.6)
+    assert found["half_share"] == pytest.approx(1 / 3)
+    change["copied"] = [0.0, 0.05, 0.4, 0.45]
+    assert jumps.jumps(pipeline)["half_at"] == 600.0
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_sure_places_and_guessed_ones_by_hand(built, monkeypatch):
+    logp = torch.full((4, 600), -20.0)
+    drawn = copying.draw_places(built, 4, titled=True)
+    right = drawn.tokens[drawn.response]
+    logp[torch.arange(4), right] = torch.tensor([0.9, 0.85, 0.5, 0.1]).log()
+    monkeypatch.setattr(jumps, "at_the_hero", lambda *_: logp)
+    monkeypatch.setattr(jumps, "draw_places", lambda *_, **__: drawn)
+    monkeypatch.setattr(jumps, "watched_model", lambda _: SimpleNamespace(device=torch.device("cpu")))
+    assert jumps.places(built) == {"sure_places": 0.5, "guessed_places": 0.25}
 
 
 def test_holes_hold_whole_words(built):

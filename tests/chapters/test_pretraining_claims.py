@@ -13,7 +13,10 @@ GOOD = {
         "perplexity_of_bytes_ngram": 1.57, "perplexity_of_tokens": 1.69,
         "bits_per_byte_ngram": 0.65, "bits_per_byte": 0.22, "bits_per_byte_of_the_grammar": 0.20,
     },
-    "copying": {"rise_share": 0.2, "rise_from": 800.0, "steps": [1.0, 1200.0], "control": [0.03, 0.03]},
+    "copying": {
+        "half_share": 0.2, "rise_from": 800.0, "steps": [1.0, 1200.0], "control": [0.03, 0.03],
+        "sure_places": 0.7, "guessed_places": 0.3,
+    },
     "copying head": {"copied_without_it": 0.03, "copied_without_another": 0.7},
     "infilling": {
         "first_masked": 0.8, "first_seq2seq": 0.7, "first_causal": 0.15, "first_commonest": 0.16,
@@ -48,7 +51,9 @@ SPOILED = [
     ("units", {"perplexity_of_tokens": 1.5}),
     ("units", {"bits_per_byte_ngram": 0.21}),
     ("units", {"bits_per_byte": 0.19}),
-    ("copying", {"rise_share": 0.4}),
+    ("copying", {"half_share": 0.3}),
+    ("copying", {"sure_places": 0.5}),
+    ("copying", {"guessed_places": 0.1}),
     ("copying", {"rise_from": 400.0}),
     ("copying", {"control": [0.03, 0.2]}),
     ("copying head", {"copied_without_it": 0.3}),

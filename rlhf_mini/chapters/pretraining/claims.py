@@ -7,11 +7,12 @@ from rlhf_mini.chapters.claims import Claim, record_of
 from rlhf_mini.chapters.pretraining.by_hand import hand_and_library
 from rlhf_mini.chapters.pretraining.choices import CHOICES, ablation
 from rlhf_mini.chapters.pretraining.continuing import continuation
-from rlhf_mini.chapters.pretraining.copying import heads, phase_change
+from rlhf_mini.chapters.pretraining.copying import heads
 from rlhf_mini.chapters.pretraining.decoding import SETTINGS, sampling
 from rlhf_mini.chapters.pretraining.embeddings import titles, twins
 from rlhf_mini.chapters.pretraining.floor import from_start_to_floor, two_measures
 from rlhf_mini.chapters.pretraining.holes import infilling
+from rlhf_mini.chapters.pretraining.jumps import jumps
 from rlhf_mini.chapters.pretraining.objectives import OBJECTIVES
 from rlhf_mini.chapters.pretraining.scaling import data_scaling, model_scaling
 from rlhf_mini.chapters.pretraining.slots import classification
@@ -54,10 +55,13 @@ CLAIMS = (
     ),
     Claim(
         "copying",
-        "Copying the hero's name is learned late and suddenly: its probability stands below a tenth for two fifths of the training at least, and then rises to nine tenths within a third of it. Without a title it stays below a tenth.",
-        phase_change,
+        "Copying the hero's name is learned late and in jumps: its mean probability stands below a tenth for two fifths of the training at least, and is above a half a quarter of the training later; in the end it is above four fifths or below one fifth at 85% of the places or more. Without a title it stays below a tenth.",
+        jumps,
         lambda m: (
-            m["rise_share"] < 1 / 3 and m["rise_from"] > 0.4 * m["steps"][-1] and max(m["control"]) < 0.1
+            m["rise_from"] > 0.4 * m["steps"][-1]
+            and m["half_share"] <= 1 / 4
+            and m["sure_places"] + m["guessed_places"] > 0.85
+            and max(m["control"]) < 0.1
         ),
     ),
     Claim(
