@@ -87,6 +87,14 @@ ONE_AXIS = "there is only one axis"
 ZIP_THREE = "steps = zip(reversed(rewards.unbind(1)), reversed(values.unbind(1)), reversed(mask.unbind(1))"
 ZIP_TWO = "for reward, counts in zip(reversed(rewards.unbind(1)), reversed(mask.unbind(1))"
 ENTROPY = "return -(logp.exp() * logp.masked_fill(logp == -torch.inf, {})).sum(-1)"
+T5_CALL = (
+    "input_ids=batch.source, attention_mask=batch.source_mask.long(), decoder_input_ids=batch.target, "
+    "decoder_attention_mask=batch.target_mask.long()"
+)
+SIMCSE = (
+    "first, second = (normalize(text_vectors(model, batch.tokens, batch.mask, dropout=dropout, "
+    "generator=generator){}) for _ in range(2))"
+)
 CLOSE = "if not torch.allclose({}, rtol=0, atol=1e-05):"
 EQUIVALENT = {
     (
@@ -120,6 +128,77 @@ EQUIVALENT = {
         "for (start, end), sentinel in zip(spans, sentinels, strict=False):",
         "for (start, end), sentinel in zip(spans, sentinels):",
     ): "strict is false by default",
+    (
+        "methods/rehearsal.py",
+        "parts = {'answer_loss': answers.detach(), 'document_loss': texts.detach()}",
+        "parts = {'answer_loss': answers, 'document_loss': texts.detach()}",
+    ): "the loop reads the number alone",
+    (
+        "methods/rehearsal.py",
+        "parts = {'answer_loss': answers.detach(), 'document_loss': texts.detach()}",
+        "parts = {'answer_loss': answers.detach(), 'document_loss': texts}",
+    ): "the loop reads the number alone",
+    (
+        "methods/denoising.py",
+        "for tokens, mask in zip(batch.tokens, batch.mask, strict=True):",
+        "for tokens, mask in zip(batch.tokens, batch.mask):",
+    ): SAME_LENGTH,
+    (
+        "methods/denoising.py",
+        "for tokens, mask in zip(batch.tokens, batch.mask, strict=True):",
+        "for tokens, mask in zip(batch.tokens, batch.mask, strict=False):",
+    ): SAME_LENGTH,
+    (
+        "methods/denoising.py",
+        "model = T5ForConditionalGeneration(config).float().train()",
+        "model = T5ForConditionalGeneration(config).train()",
+    ): "float32 is the default",
+    (
+        "methods/denoising.py",
+        "source, _ = corrupt_spans(text, spans, sentinels=[mask_token] * (len(spans) + 1))",
+        "source, _ = corrupt_spans(text, spans, sentinels=[mask_token] * (len(spans) + 2))",
+    ): "one more of the same sentinel, which is never used",
+    (
+        "methods/denoising.py",
+        f"return model({T5_CALL}, use_cache=False).logits",
+        f"return model({T5_CALL}).logits",
+    ): ONLY_A_CACHE,
+    (
+        "methods/denoising.py",
+        f"return model({T5_CALL}, use_cache=False).logits",
+        f"return model({T5_CALL}, use_cache=True).logits",
+    ): ONLY_A_CACHE,
+    (
+        "methods/denoising.py",
+        f"return model({T5_CALL}, use_cache=False).logits",
+        f"return model({T5_CALL.rsplit(', ', 1)[0]}, use_cache=False).logits",
+    ): "padding stands behind every real token, and a decoder looks to its left",
+    (
+        "methods/denoising.py",
+        "with torch.random.fork_rng(devices=[]):",
+        "with torch.random.fork_rng():",
+    ): ACCELERATOR,
+    (
+        "methods/simcse.py",
+        SIMCSE.format(", dim=-1"),
+        SIMCSE.format(""),
+    ): "1 is the default, and the last axis",
+    ("methods/simcse.py", SIMCSE.format(", dim=-1"), SIMCSE.format(", dim=1")): "the last axis is axis 1",
+    (
+        "models/embedding.py",
+        "kept = torch.rand(embedded.shape, generator=generator).to(embedded.device) >= dropout",
+        "kept = torch.rand(embedded.shape, generator=generator).to(embedded.device) > dropout",
+    ): NEVER_EQUAL,
+    (
+        "models/embedding.py",
+        "output = model.base_model(inputs_embeds=embedded, attention_mask=look[:, None], use_cache=False)",
+        "output = model.base_model(inputs_embeds=embedded, attention_mask=look[:, None])",
+    ): ONLY_A_CACHE,
+    (
+        "models/embedding.py",
+        "output = model.base_model(inputs_embeds=embedded, attention_mask=look[:, None], use_cache=False)",
+        "output = model.base_model(inputs_embeds=embedded, attention_mask=look[:, None], use_cache=True)",
+    ): ONLY_A_CACHE,
     (
         "models/masks.py",
         "left = torch.ones(length, length, dtype=torch.bool, device=mask.device).tril()",
@@ -323,6 +402,8 @@ def replacements(node: ast.AST) -> Iterator[ast.AST]:
 def call_replacements(node: ast.Call) -> Iterator[ast.AST]:
     """A call with another name, without one keyword, with its last arguments exchanged, or not made."""
     for index in range(len(node.keywords)):
+        if node.keywords[index].arg == "description":  # a word beside the progress bar
+            continue
         yield ast.Call(node.func, node.args, node.keywords[:index] + node.keywords[index + 1 :])
     called = getattr(node.func, "attr", getattr(node.func, "id", None))
     if len(node.args) > 1 and called not in SYMMETRIC:

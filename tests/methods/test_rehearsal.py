@@ -88,6 +88,37 @@ def test_rows_longer_than_the_context_are_refused(model, demonstrations, documen
         )
 
 
+@pytest.mark.parametrize("which", ["demonstrations", "documents"])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_long_row_is_refused_before_the_first_step(model, demonstrations, documents, which, seed):
+    """Even if its turn would come later."""
+    long = pack_rows([[1], [1], [1] * 9], [[9, 2], [10, 2], [3, 4, 5, 2]], pad_token=0)
+    given, seen = {"demonstrations": demonstrations, "documents": documents, which: long}, []
+    with pytest.raises(ValueError, match="13 tokens"):
+        sft_with_rehearsal(
+            model,
+            given["demonstrations"],
+            given["documents"],
+            config=settings(batch=1, epochs=2),
+            rehearsal=RehearsalConfig(documents_per_step=1),
+            generator=seeded(seed),
+            hooks=[lambda step, entry: seen.append(step)],
+        )
+    assert not seen
+
+
+def test_fewer_demonstrations_than_a_batch_are_refused(model, demonstrations, documents):
+    with pytest.raises(ValueError, match="4 rows do not fill one batch of 5"):
+        sft_with_rehearsal(
+            model,
+            demonstrations,
+            documents,
+            config=settings(batch=5),
+            rehearsal=RehearsalConfig(documents_per_step=1),
+            generator=seeded(),
+        )
+
+
 @pytest.mark.parametrize(
     "changes",
     [
