@@ -267,9 +267,10 @@ CLAIMS = (
     ),
     Claim(
         "bug hunt",
-        "A mask that is one place off has a lower loss than the right one and at least 0.5 less gold.",
+        "A mask that is one place off does not show in the loss, which ends at most 0.05 nats per token above the right one's, "
+        "and costs at least 0.5 gold.",
         one_place_off,
-        lambda m: m["loss_wrong"] < m["loss_right"] and m["gold_wrong"] < m["gold_right"] - 0.5,
+        lambda m: m["loss_wrong"] < m["loss_right"] + 0.05 and m["gold_wrong"] < m["gold_right"] - 0.5,
         live=False,
     ),
 )
