@@ -7,10 +7,10 @@ from rlhf_mini.chapters.claims import Claim, record_of
 from rlhf_mini.chapters.pretraining.by_hand import hand_and_library
 from rlhf_mini.chapters.pretraining.choices import CHOICES, ablation
 from rlhf_mini.chapters.pretraining.continuing import continuation
-from rlhf_mini.chapters.pretraining.copying import heads
 from rlhf_mini.chapters.pretraining.decoding import SETTINGS, sampling
 from rlhf_mini.chapters.pretraining.embeddings import titles, twins
 from rlhf_mini.chapters.pretraining.floor import from_start_to_floor, two_measures
+from rlhf_mini.chapters.pretraining.heads import silenced_heads
 from rlhf_mini.chapters.pretraining.holes import infilling
 from rlhf_mini.chapters.pretraining.jumps import jumps
 from rlhf_mini.chapters.pretraining.objectives import OBJECTIVES
@@ -55,20 +55,20 @@ CLAIMS = (
     ),
     Claim(
         "copying",
-        "Copying the hero's name is learned late and in jumps: its mean probability stands below a tenth for two fifths of the training at least, and is above a half a quarter of the training later; in the end it is above four fifths or below one fifth at 85% of the places or more. Without a title it stays below a tenth.",
+        "Copying the hero's name is learned late and in jumps: its mean probability stands below a tenth for two fifths of the training at least, and gains a third of where it ends within a twentieth of the training; in the end it is above four fifths or below one fifth at 85% of the places or more. Without a title it stays below a tenth.",
         jumps,
         lambda m: (
             m["rise_from"] > 0.4 * m["steps"][-1]
-            and m["half_share"] <= 1 / 4
+            and m["largest_jump"] > 1 / 3
             and m["sure_places"] + m["guessed_places"] > 0.85
             and max(m["control"]) < 0.1
         ),
     ),
     Claim(
         "copying head",
-        "One attention head carries it: with that head switched off the probability of the right hero falls below a quarter; with any other one off it stays above a half.",
-        _kept(heads),
-        lambda m: m["copied_without_it"] < 0.25 and m["copied_without_another"] > 0.5,
+        "One attention head carries it: with that head switched off the probability of the right hero falls below a quarter of what it was; with any other one off more than half of it is left.",
+        _kept(silenced_heads),
+        lambda m: m["without_it"] < 0.25 * m["on"] and m["without_another"] > 0.5 * m["on"],
     ),
     Claim(
         "infilling",

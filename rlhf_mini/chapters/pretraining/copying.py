@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from rlhf_mini.batch import Sequences, pack_rows
 from rlhf_mini.data.tokenizer import encode_text
 from rlhf_mini.methods.pretrain import document_batches, document_loss, pack_documents, pretrain
-from rlhf_mini.models import copy_of, freeze, new_llama, token_logits
+from rlhf_mini.models import freeze, new_llama, token_logits
 from rlhf_mini.pipeline import Pipeline
 from rlhf_mini.worlds import stories
 from rlhf_mini.worlds.stories.lexicon import HEROES
@@ -164,76 +164,12 @@ def seen(pipeline: Pipeline) -> list[dict[str, Any]]:
     return json.loads((pipeline.kept(watch) / "seen.json").read_text())
 
 
-@torch.no_grad()
-def without_head(model: PreTrainedModel, number: int) -> PreTrainedModel:
-    """A copy of a Llama in which one attention head says nothing: its columns of the output map are zero.
-
-    Heads are numbered through the layers: number = layer · heads + head.
-    """
-    heads = model.config.num_attention_heads
-    if not 0 <= number < heads * model.config.num_hidden_layers:
-        raise ValueError(f"there is no head {number} among {heads * model.config.num_hidden_layers}")
-    silenced = copy_of(model)
-    output = silenced.model.layers[number // heads].self_attn.o_proj.weight
-    output.unflatten(1, (heads, -1))[:, number % heads] = 0.0
-    return silenced
-
-
-def copying_head(pipeline: Pipeline) -> int:
-    """The head that at the last look gives most of its attention to the title's hero, in the watched scene."""
-    return int(_attention_on_the_hero(pipeline, seen(pipeline)[-1]).argmax())
-
-
-def _attention_on_the_hero(pipeline: Pipeline, look: dict[str, Any]) -> Tensor:
+def attention_on_the_hero(pipeline: Pipeline, look: dict[str, Any]) -> Tensor:
     """What each head gives to the title's hero from the scene's last token: (layers · heads,)."""
     tokens = scene_words(pipeline)
-    place = tokens.index(SCENE_HERO)
-    return torch.tensor(look["attention"]).view(-1, len(tokens))[:, place]
+    return torch.tensor(look["attention"]).view(-1, len(tokens))[:, tokens.index(SCENE_HERO)]
 
 
 def scene_words(pipeline: Pipeline) -> list[str]:
     """The tokens of `SCENE` as words, the begin token first."""
     return ["begin", *(token.lstrip("Ġ") for token in pipeline.tokenizer().tokenize(SCENE))]
-
-
-def heads(pipeline: Pipeline) -> dict[str, Any]:
-    """What each attention head of the trained model is worth for copying, by switching it off.
-
-    `attention` is what the copying head gives to the title's hero at every look, in one scene; `off` the mean
-    probability of the right hero over all places with each of the heads silenced in turn, `on` with none.
-    """
-    model, places = watched_model(pipeline), draw_places(pipeline, WATCHED, titled=True)
-    number, count = copying_head(pipeline), model.config.num_attention_heads * model.config.num_hidden_layers
-    places = places.to(model.device)
-    off = [look_at(without_head(model, head), places)["probability"] for head in range(count)]
-    return {
-        "head": number,
-        "attention": [float(_attention_on_the_hero(pipeline, look)[number]) for look in seen(pipeline)],
-        "off": off,
-        "on": look_at(model, places)["probability"],
-        "copied_without_it": off[number],
-        "copied_without_another": min(p for head, p in enumerate(off) if head != number),
-    }
-
-
-def phase_change(pipeline: Pipeline) -> dict[str, Any]:
-    """The curve of copying over training, and between which steps it rose from a tenth to nine tenths.
-
-    `rise_from` is the last look below 0.1, `rise_to` the first at 0.9 or above, in steps; `rise_share` the
-    part of the whole training between them. A model that never gets there has a `rise_to` of twice the steps.
-    """
-    log = seen(pipeline)
-    steps, copied = [look["step"] for look in log], [look["probability"] for look in log]
-    low = max((s for s, p in zip(steps, copied, strict=True) if p < 0.1), default=1.0)
-    high = min((s for s, p in zip(steps, copied, strict=True) if p >= 0.9), default=2 * steps[-1])
-    return {
-        "rise_from": low,
-        "rise_to": high,
-        "rise_share": (high - low) / steps[-1],
-        "copied_at_end": copied[-1],
-        "control_at_end": log[-1]["control"],
-        "steps": steps,
-        "copied": copied,
-        "control": [look["control"] for look in log],
-        "nats_per_document": [look["nats_per_document"] for look in log],
-    }

@@ -92,16 +92,14 @@ def four_masks(words: Sequence[str], *, given: int) -> Picture:
 
 
 def copying_frames(
-    looks: Sequence[Mapping[str, Any]], heroes: Sequence[str], tokens: Sequence[str], *, hero: str
+    looks: Sequence[Mapping[str, Any]], heroes: Sequence[str], tokens: Sequence[str], *, hero: str, head: int
 ) -> Picture:
     """A slider over training: p of every hero where the story names one, and where one head looks there.
 
-    The head is the one that in the last look gives most of its attention to the title's hero. `looks` are
-    entries of `copying.seen`, `tokens` the words of its scene.
+    `looks` are entries of `copying.seen`, `tokens` the words of its scene; heads are numbered through the
+    layers.
     """
-    place = max(i for i, token in enumerate(tokens) if token == hero)
     attention = [torch.tensor(look["attention"]).view(-1, len(tokens)) for look in looks]
-    head = int(attention[-1][:, place].argmax())
     pictures = [
         _copying_frame(look["heroes"], heroes, pattern[head].tolist(), tokens, hero=hero)
         for look, pattern in zip(looks, attention, strict=True)
