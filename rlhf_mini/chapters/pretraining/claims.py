@@ -100,9 +100,11 @@ CLAIMS = (
     ),
     Claim(
         "training choices",
-        "In a short training of a small model, no warm-up, four times the rate, or a quarter of the steps at four times the batch each end at least 0.3 nats per token above the unchanged run.",
+        "A short training of a small model ends higher without warm-up, and with four times the rate or a quarter of the steps at four times the batch at least half a nat per token higher.",
         ablation,
-        lambda m: all(m[name] > m["unchanged"] + 0.3 for name in ("no warm-up", "rate × 4", "batch 64")),
+        lambda m: (
+            m["no warm-up"] > m["unchanged"] and min(m["rate × 4"], m["batch 64"]) > m["unchanged"] + 0.5
+        ),
         live=False,
     ),
     Claim(
