@@ -54,7 +54,7 @@ SPOILED = [
     ("copying", {"largest_jump": 0.3}),
     ("copying", {"sure_places": 0.5}),
     ("copying", {"guessed_places": 0.1}),
-    ("copying", {"rise_from": 400.0}),
+    ("copying", {"rise_from": 250.0}),
     ("copying", {"control": [0.03, 0.2]}),
     ("copying head", {"without_it": 0.13}),
     ("copying head", {"without_another": 0.24}),

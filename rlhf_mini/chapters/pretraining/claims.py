@@ -55,10 +55,10 @@ CLAIMS = (
     ),
     Claim(
         "copying",
-        "Copying the hero's name is learned late and in jumps: its mean probability stands below a tenth for two fifths of the training at least, and gains a third of where it ends within a twentieth of the training; in the end it is above four fifths or below one fifth at 85% of the places or more. Without a title it stays below a tenth.",
+        "Copying the hero's name is learned late and in jumps: its mean probability stands below a tenth for a quarter of the training at least, and gains a third of where it ends within a twentieth of the training; in the end it is above four fifths or below one fifth at 85% of the places or more. Without a title it stays below a tenth.",
         jumps,
         lambda m: (
-            m["rise_from"] > 0.4 * m["steps"][-1]
+            m["rise_from"] > 0.25 * m["steps"][-1]
             and m["largest_jump"] > 1 / 3
             and m["sure_places"] + m["guessed_places"] > 0.85
             and max(m["control"]) < 0.1

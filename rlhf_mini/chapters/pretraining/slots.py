@@ -1,8 +1,9 @@
 """Slot classification: what do the frozen hidden states of each model know about a sentence as a whole?
 
 A linear classifier reads the sentence's role in its story (opening, problem, ending …) from one vector: at
-the first word, at the last token, or the mean over all tokens. Nothing in the models is trained further. Most
-first words ("The", "A") open sentences of many roles.
+the first token after the begin token (often the first word), at the last one, or the mean over all; of the
+encoder–decoder it is the encoder's. Nothing in the models is trained further. Most first words ("The", "A")
+open sentences of many roles.
 """
 
 import torch
