@@ -82,6 +82,8 @@ NEVER_EQUAL = "a random number in [0, 1) equals the bound with probability 0"
 ACCELERATOR = "differs on an accelerator only"
 SAME_LENGTH = "both have the same length by construction"
 NORMALISED = "a positive factor goes away when the vector is brought to length 1"
+HOW_MANY_AT_ONCE = "how many rows at once changes time and memory only"
+TRANSPOSED = "distances are symmetric, and the largest is looked for in all of them"
 ONLY_A_CACHE = "a cache is kept and never read; the output is the same"
 ONE_AXIS = "there is only one axis"
 ZIP_THREE = "steps = zip(reversed(rewards.unbind(1)), reversed(values.unbind(1)), reversed(mask.unbind(1))"
@@ -128,6 +130,31 @@ EQUIVALENT = {
         "for (start, end), sentinel in zip(spans, sentinels, strict=False):",
         "for (start, end), sentinel in zip(spans, sentinels):",
     ): "strict is false by default",
+    (
+        "data/selection.py",
+        "def text_embeddings(model: PreTrainedModel, sequences: Sequences, *, batch: int=128) -> Tensor:",
+        "def text_embeddings(model: PreTrainedModel, sequences: Sequences, *, batch: int=129) -> Tensor:",
+    ): HOW_MANY_AT_ONCE,
+    (
+        "data/selection.py",
+        "def text_embeddings(model: PreTrainedModel, sequences: Sequences, *, batch: int=128) -> Tensor:",
+        "def text_embeddings(model: PreTrainedModel, sequences: Sequences, *, batch: int=127) -> Tensor:",
+    ): HOW_MANY_AT_ONCE,
+    (
+        "data/selection.py",
+        "centres = points[torch.randperm(len(points), generator=generator)[:clusters]].clone()",
+        "centres = points[torch.randperm(len(points), generator=generator)[:clusters]]",
+    ): "indexing by numbers copies already",
+    (
+        "data/selection.py",
+        "distance = torch.cdist(points, points[first:first + 1]).squeeze(1)",
+        "distance = torch.cdist(points[first:first + 1], points).squeeze(1)",
+    ): TRANSPOSED,
+    (
+        "data/selection.py",
+        "distance = torch.minimum(distance, torch.cdist(points, points[chosen[-1:]]).squeeze(1))",
+        "distance = torch.minimum(distance, torch.cdist(points[chosen[-1:]], points).squeeze(1))",
+    ): TRANSPOSED,
     (
         "methods/rehearsal.py",
         "parts = {'answer_loss': answers.detach(), 'document_loss': texts.detach()}",

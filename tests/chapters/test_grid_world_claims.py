@@ -52,7 +52,6 @@ SPOILED = [
     ("clipping", {"first_kl_clipped": 0.2}),
     ("clipping", {"found_clipped": 9.0}),
     ("bait", {"ppo": 7.0}),
-    ("bait", {"baseline": 7.0}),
     ("bait", {"actor_critic": 12.0}),
     ("token world", {"kl_after": 0.01}),
     ("token world", {"objective_missing": -0.1}),

@@ -280,10 +280,10 @@ CLAIMS = (
     ),
     Claim(
         "bait",
-        "On the small grid with its bait, REINFORCE with a learned baseline and PPO have found the goal after 20,000 steps; "
-        "the one-step actor–critic has stayed with the bait.",
+        "On the small grid with its bait PPO has found the goal after 20,000 steps; the one-step actor–critic has stayed "
+        "with the bait.",
         methods_numbers,
-        lambda m: min(m["baseline"], m["ppo"]) > 1.5 * m["bait"] > 1.3 * m["actor_critic"],
+        lambda m: m["ppo"] > 1.5 * m["bait"] > 1.3 * m["actor_critic"],
     ),
     Claim(
         "token world",

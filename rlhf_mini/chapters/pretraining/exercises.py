@@ -162,7 +162,7 @@ BITS = Exercise(
         "Sum the losses (nats), divide by ln 2 (now bits), divide by len(text.encode()).",
     ),
     solution=bits_for_each_byte,
-    cases=lambda: [([0.7, 1.2], "ab"), ([2.0, 0.1, 0.4], "né!"), ([3.0], "🐈")],
+    cases=lambda: [([0.7, 1.2], "abc"), ([2.0, 0.1, 0.4], "né"), ([3.0], "🐈!")],
     mistakes=(
         Mistake(bits_for_each_token, "You divide by the tokens. That number changes with the tokenizer."),
         Mistake(
