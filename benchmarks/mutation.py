@@ -93,6 +93,12 @@ T5_CALL = (
     "input_ids=batch.source, attention_mask=batch.source_mask.long(), decoder_input_ids=batch.target, "
     "decoder_attention_mask=batch.target_mask.long()"
 )
+T5_CONFIG = (
+    "config = T5Config(vocab_size=vocab_size, d_model=width, d_kv=width // heads, d_ff=feed_forward, "
+    "num_layers=layers, num_heads=heads, feed_forward_proj='gated-silu', dropout_rate=0.0, "
+    "pad_token_id=pad_token, decoder_start_token_id=pad_token{})"
+)
+TIED = "transformers ties the embeddings of a T5 in any case"
 SIMCSE = (
     "first, second = (normalize(text_vectors(model, batch.tokens, batch.mask, dropout=dropout, "
     "generator=generator){}) for _ in range(2))"
@@ -175,6 +181,12 @@ EQUIVALENT = {
         "for tokens, mask in zip(batch.tokens, batch.mask, strict=True):",
         "for tokens, mask in zip(batch.tokens, batch.mask, strict=False):",
     ): SAME_LENGTH,
+    (
+        "methods/denoising.py",
+        T5_CONFIG.format(", tie_word_embeddings=True"),
+        T5_CONFIG.format(", tie_word_embeddings=False"),
+    ): TIED,
+    ("methods/denoising.py", T5_CONFIG.format(", tie_word_embeddings=True"), T5_CONFIG.format("")): TIED,
     (
         "methods/denoising.py",
         "model = T5ForConditionalGeneration(config).float().train()",

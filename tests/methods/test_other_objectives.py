@@ -167,11 +167,11 @@ T5 = {"vocab_size": 12, "width": 32, "layers": 2, "heads": 4, "feed_forward": 24
 
 
 def test_the_t5_is_what_was_asked_for():
-    model = new_t5(**T5, seed=0)
+    model = new_t5(**(T5 | {"pad_token": 3}), seed=0)
     config = model.config
     assert (config.d_model, config.d_kv, config.d_ff) == (32, 8, 24)
     assert (config.num_layers, config.num_decoder_layers, config.num_heads) == (2, 2, 4)
-    assert (config.pad_token_id, config.decoder_start_token_id) == (0, 0)
+    assert (config.pad_token_id, config.decoder_start_token_id) == (3, 3)
     assert config.feed_forward_proj == "gated-silu"
     assert config.tie_word_embeddings
     assert config.dropout_rate == 0
@@ -284,3 +284,13 @@ def test_every_training_calls_its_hooks_and_trains():
     assert masked.training
     assert asking.training
     assert answering.training
+
+
+def test_simcse_s_dropout_is_drawn_by_its_generator():
+    rows = mirrored(6)
+    losses = []
+    for state in (0, 1):
+        torch.manual_seed(state)
+        history = simcse(llama(), forever(rows), steps=2, optimizer=ADAMW, generator=generator(3))
+        losses.append([entry["loss"] for entry in history])
+    assert losses[0] == losses[1]
