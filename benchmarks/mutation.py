@@ -84,6 +84,7 @@ SAME_LENGTH = "both have the same length by construction"
 NORMALISED = "a positive factor goes away when the vector is brought to length 1"
 HOW_MANY_AT_ONCE = "how many rows at once changes time and memory only"
 TRANSPOSED = "distances are symmetric, and the largest is looked for in all of them"
+NOTHING_LEFT = "either way the result is below the smallest difference that matters, 1e-300"
 ONLY_A_CACHE = "a cache is kept and never read; the output is the same"
 ONE_AXIS = "there is only one axis"
 ZIP_THREE = "steps = zip(reversed(rewards.unbind(1)), reversed(values.unbind(1)), reversed(mask.unbind(1))"
@@ -161,6 +162,31 @@ EQUIVALENT = {
         "distance = torch.minimum(distance, torch.cdist(points, points[chosen[-1:]]).squeeze(1))",
         "distance = torch.minimum(distance, torch.cdist(points[chosen[-1:]], points).squeeze(1))",
     ): TRANSPOSED,
+    (
+        "methods/scheduled_sampling.py",
+        "replaced = torch.rand(batch.tokens.shape, generator=generator).to(own.device) >= keep",
+        "replaced = torch.rand(batch.tokens.shape, generator=generator).to(own.device) > keep",
+    ): NEVER_EQUAL,
+    (
+        "methods/scheduled_sampling.py",
+        "return lambda step: pace / (pace + math.exp(min(step / pace, 700.0)))",
+        "return lambda step: pace / (pace + math.exp(min(step / pace, 701.0)))",
+    ): NOTHING_LEFT,
+    (
+        "methods/scheduled_sampling.py",
+        "return lambda step: pace / (pace + math.exp(min(step / pace, 700.0)))",
+        "return lambda step: pace / (pace + math.exp(min(step / pace, 699.0)))",
+    ): NOTHING_LEFT,
+    (
+        "methods/scheduled_sampling.py",
+        "logits = align_to_tokens(token_logits(model, batch.tokens, batch.mask).float())",
+        "logits = align_to_tokens(token_logits(model, batch.tokens, batch.mask))",
+    ): ACCELERATOR,
+    (
+        "methods/scheduled_sampling.py",
+        "logp = token_logp(token_logits(model, read, batch.mask).float(), batch.tokens)",
+        "logp = token_logp(token_logits(model, read, batch.mask), batch.tokens)",
+    ): ACCELERATOR,
     (
         "methods/rehearsal.py",
         "parts = {'answer_loss': answers.detach(), 'document_loss': texts.detach()}",

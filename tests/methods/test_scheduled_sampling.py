@@ -51,6 +51,23 @@ def test_a_pace_below_one_is_refused():
         inverse_sigmoid_schedule(pace=0.5)
 
 
+def test_the_bounds_of_the_schedules_are_allowed():
+    assert [exponential_schedule(base=0.0)(step) for step in (0, 1)] == [1.0, 0.0]
+    assert inverse_sigmoid_schedule(pace=1.0)(0) == pytest.approx(0.5)
+    assert inverse_sigmoid_schedule(pace=1.5)(0) == pytest.approx(0.6)
+
+
+def test_draws_come_from_the_generator_alone(model, demonstrations):
+    state = torch.get_rng_state()
+    drawn = []
+    for _ in range(2):
+        own = own_tokens(model, demonstrations, generator=seeded(3))
+        drawn.append((own, mixed_prefix(demonstrations, own, keep=0.5, generator=seeded(4))))
+    assert torch.equal(drawn[0][0], drawn[1][0])
+    assert torch.equal(drawn[0][1], drawn[1][1])
+    assert torch.equal(torch.get_rng_state(), state)
+
+
 def test_own_tokens_follow_the_model_at_the_place_they_stand_for(model, demonstrations):
     with torch.no_grad():
         for parameter in model.parameters():
@@ -108,12 +125,28 @@ def test_the_schedule_is_asked_step_by_step(model, demonstrations):
     assert [entry["seen"] for entry in history] == [1, 2, 3, 4]
 
 
-def test_a_row_longer_than_the_context_is_refused(model):
-    long = pack_rows([[1] * 9], [[3, 4, 5, 2]], pad_token=0)
+@pytest.mark.parametrize("seed", range(4))
+def test_a_row_longer_than_the_context_is_refused_before_the_first_step(model, seed):
+    long = pack_rows([[1], [1], [1] * 9], [[9, 2], [10, 2], [3, 4, 5, 2]], pad_token=0)
+    asked = []
+
+    def schedule(step):
+        asked.append(step)
+        return 1.0
+
     with pytest.raises(ValueError, match="13 tokens"):
         sft_with_scheduled_sampling(
-            model, long, config=settings(batch=1), schedule=lambda step: 1.0, generator=seeded()
+            model, long, config=settings(batch=1), schedule=schedule, generator=seeded(seed)
         )
+    assert not asked
+
+
+def test_the_model_is_set_to_training(model, demonstrations):
+    model.eval()
+    sft_with_scheduled_sampling(
+        model, demonstrations, config=settings(), schedule=lambda step: 0.5, generator=seeded()
+    )
+    assert model.training
 
 
 @pytest.mark.parametrize("keep", [1.0, 0.5, 0.0])
