@@ -88,7 +88,7 @@ def look_at_scene(model: PreTrainedModel, tokens: Tensor, names: list[int]) -> d
 
 
 def watch(pipeline: Pipeline, folder: Path) -> None:
-    """Train the base model, and keep it with its history and what was seen at each look."""
+    """Train the base model, and keep it with what was seen at each look."""
     profile, tokenizer = pipeline.profile, pipeline.tokenizer()
     model = new_llama(
         vocab_size=len(tokenizer),
@@ -109,9 +109,8 @@ def watch(pipeline: Pipeline, folder: Path) -> None:
         generator=pipeline.generator("pretrain"),
     )
     observer = Observer(pipeline, model)
-    history = pretrain(model, batches, config=profile.pretrain, hooks=[observer])
+    pretrain(model, batches, config=profile.pretrain, hooks=[observer])
     model.save_pretrained(folder)
-    (folder / "history.json").write_text(json.dumps(history))
     (folder / "seen.json").write_text(json.dumps(observer.seen))
 
 
@@ -152,11 +151,6 @@ def watched_model(pipeline: Pipeline) -> PreTrainedModel:
     """The trained model, frozen."""
     model = AutoModelForCausalLM.from_pretrained(pipeline.kept(watch))
     return freeze(model).to(pipeline.device)
-
-
-def training_log(pipeline: Pipeline) -> list[dict[str, float]]:
-    """The history of the run, one entry a step."""
-    return json.loads((pipeline.kept(watch) / "history.json").read_text())
 
 
 def seen(pipeline: Pipeline) -> list[dict[str, Any]]:
