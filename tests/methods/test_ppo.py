@@ -348,8 +348,8 @@ def test_an_auxiliary_loss_is_added_and_logged(run, toy_policy):
 
 
 def test_without_a_clip_range_the_value_loss_is_the_plain_one(toy_policy, toy_values):
-    # V stands 5 above what it was at sampling, so that a range of 0.2 clips it to 4.8 below V; the target is 1
-    # above V: ½ · 5.8² = 16.82 against ½ · 1² = 0.5.
+    # V stands 5 above what it was at sampling, so that a range of 0.2 clips it to 4.8 below V; the target
+    # 1 above V: ½ · 5.8² = 16.82 against ½ · 1² = 0.5.
     rollout = one_token_rollout(toy_policy, toy_values, advantage=2.0, value_target=1.0)
     rollout = dataclasses.replace(rollout, values_old=rollout.values_old - 5 * rollout.sequences.response)
     for clip_range, expected in ((0.2, 16.82), (math.inf, 0.5)):
