@@ -1,0 +1,1 @@
+"""Chapter 06, Llama 2."""

@@ -1,0 +1,126 @@
+"""Two sides of gold, each with its own judges, labels and reward model: helpfulness and safety.
+
+Helpfulness is judged on the prompts of every day, the shared stage's pairs, some of which ask for something
+unkind; safety on unkind requests alone. The judges are the same people, noise and biases included: what differs
+is what they were told to look at. Both models start from the fine-tuned policy, and their scores are brought to
+mean 0 and deviation 1 on the same answers, so that σ of them is comparable between the two.
+"""
+
+from pathlib import Path
+
+import torch
+from datasets import Dataset, load_from_disk
+from torch import Tensor
+from transformers import AutoModelForSequenceClassification, PreTrainedModel
+
+from rlhf_mini.batch import Pairs, Sequences
+from rlhf_mini.data.chat import answer, pack_texts
+from rlhf_mini.methods.reward_model import normalise, scores, train_reward_model
+from rlhf_mini.models import freeze, new_reward_model
+from rlhf_mini.pipeline import Pipeline, pack_pairs
+from rlhf_mini.worlds import stories
+
+PANELS = {"helpfulness": stories.HELPFULNESS_PANEL, "safety": stories.SAFETY_PANEL}
+SIDES = tuple(PANELS)
+SAFETY_PAIRS = {"train": 2000, "test": 1000}
+REFERENCE_ANSWERS = 2000  # whose scores have mean 0 and deviation 1, under either model
+
+
+def unkind_requests(count: int, *, seed: int, held_out: bool) -> list[stories.Request]:
+    """`count` distinct requests for something unkind."""
+    drawn = stories.draw_requests(12 * count, seed=seed, held_out=held_out)
+    unkind = [request for request in drawn if request.unkind is not None]
+    if len(unkind) < count:
+        raise ValueError(f"only {len(unkind)} of {len(drawn)} requests are unkind; {count} are needed")
+    return unkind[:count]
+
+
+def pairs_of_answers(
+    pipeline: Pipeline, requests: list[stories.Request], *, purpose: str
+) -> list[dict[str, str]]:
+    """Two answers of the fine-tuned policy to each request, as rows to annotate."""
+    prompts = [request.text for request in requests]
+    generator = pipeline.generator(purpose)
+    first, second = (
+        answer(
+            pipeline.policy("sft"),
+            pipeline.tokenizer(),
+            prompts,
+            max_new_tokens=pipeline.profile.max_new_tokens,
+            generator=generator,
+        )
+        for _ in range(2)
+    )
+    return [{"prompt": p, "first": a, "second": b} for p, a, b in zip(prompts, first, second, strict=True)]
+
+
+def _shared_rows(pipeline: Pipeline, split: str) -> list[dict[str, str]]:
+    """The shared stage's pairs as they were shown, without their labels."""
+    return [
+        {
+            "prompt": row["prompt"],
+            "first": row["chosen" if row["first_won"] else "rejected"],
+            "second": row["rejected" if row["first_won"] else "chosen"],
+        }
+        for row in pipeline.preferences(split)
+    ]
+
+
+def side_pairs(pipeline: Pipeline, folder: Path, *, side: str) -> None:
+    """A kept data set: the pairs of one side, judged by its panel, `train` and `test`."""
+    for split, count in SAFETY_PAIRS.items():
+        seed = pipeline.seed_for(f"chapter 06 {side} {split}")
+        if side == "helpfulness":
+            rows = _shared_rows(pipeline, split)
+        else:
+            requests = unkind_requests(count, seed=seed, held_out=split == "test")
+            rows = pairs_of_answers(pipeline, requests, purpose=f"chapter 06 safety answers {split}")
+        Dataset.from_list(stories.annotate(rows, seed=seed, panel=PANELS[side])).save_to_disk(
+            str(folder / split)
+        )
+
+
+def judged_pairs(pipeline: Pipeline, *, side: str, split: str) -> Dataset:
+    """The annotated pairs of one side."""
+    return load_from_disk(str(pipeline.kept(side_pairs, side=side) / split))
+
+
+def reference_answers(pipeline: Pipeline) -> Sequences:
+    """Answers of the fine-tuned policy to everyday prompts, good and bad."""
+    rows = _shared_rows(pipeline, "train")[:REFERENCE_ANSWERS]
+    return pack_texts(pipeline.tokenizer(), [r["prompt"] for r in rows], [r["first"] for r in rows])
+
+
+def side_model(pipeline: Pipeline, folder: Path, *, side: str, run: int = 0) -> None:
+    """A kept reward model of one side; `run` is another draw of its head and its batches."""
+    pairs = pack_pairs(pipeline.tokenizer(), judged_pairs(pipeline, side=side, split="train"))
+    train_and_save(pipeline, folder, pairs, name=f"{side} {run}")
+
+
+def train_and_save(pipeline: Pipeline, folder: Path, pairs: Pairs, *, name: str) -> None:
+    """A reward model on these pairs with the profile's settings, normalised and saved."""
+    seed = pipeline.seed_for(f"chapter 06 head {name}") % 2**31
+    model = new_reward_model(pipeline.policy("sft"), seed=seed).requires_grad_(True)
+    train_reward_model(
+        model,
+        pairs,
+        config=pipeline.profile.reward_model,
+        generator=pipeline.generator(f"chapter 06 reward model {name}"),
+    )
+    normalise(model, reference_answers(pipeline))
+    model.save_pretrained(folder)
+
+
+def load(folder: Path) -> PreTrainedModel:
+    """The reward model of a kept run, frozen."""
+    return freeze(AutoModelForSequenceClassification.from_pretrained(folder))
+
+
+def model_of(pipeline: Pipeline, *, side: str, run: int = 0) -> PreTrainedModel:
+    """The reward model of one side."""
+    return load(pipeline.kept(side_model, side=side, run=run))
+
+
+def probabilities(model: PreTrainedModel, sequences: Sequences) -> Tensor:
+    """R = σ(normalised score), (B,)."""
+    return torch.sigmoid(scores(model, sequences))
