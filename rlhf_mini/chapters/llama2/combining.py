@@ -64,24 +64,24 @@ def pool(pipeline: Pipeline, *, unkind: bool, prompts: int = PROMPTS, samples: i
     return {**drawn, **scored}
 
 
-def combined(pool_: dict, *, unkind: bool, threshold: float = THRESHOLD) -> Tensor:
+def combined(drawn: dict, *, unkind: bool, threshold: float = THRESHOLD) -> Tensor:
     """Llama 2's R_c of a pool, (N, K)."""
-    flat = pool_["helpfulness"].flatten()
+    flat = drawn["helpfulness"].flatten()
     about_safety = torch.full(flat.shape, unkind)
-    return piecewise_reward(flat, pool_["safety"].flatten(), about_safety, threshold=threshold).view_as(
-        pool_["helpfulness"]
+    return piecewise_reward(flat, drawn["safety"].flatten(), about_safety, threshold=threshold).view_as(
+        drawn["helpfulness"]
     )
 
 
-def weighted(pool_: dict, *, safety_weight: float) -> Tensor:
+def weighted(drawn: dict, *, safety_weight: float) -> Tensor:
     """The linear combination of a pool, (N, K)."""
-    both = pool_["helpfulness"].flatten(), pool_["safety"].flatten()
-    return linear_reward(*both, safety_weight=safety_weight).view_as(pool_["helpfulness"])
+    both = drawn["helpfulness"].flatten(), drawn["safety"].flatten()
+    return linear_reward(*both, safety_weight=safety_weight).view_as(drawn["helpfulness"])
 
 
-def outcome(pool_: dict, rewards: Tensor) -> dict[str, float]:
+def outcome(drawn: dict, rewards: Tensor) -> dict[str, float]:
     """What the best of K is like: gold in its parts, the shares that tell an unkind deed and that decline."""
-    kept = keep(pool_["prompts"], pool_["answers"], best_of(rewards))
+    kept = keep(drawn["prompts"], drawn["answers"], best_of(rewards))
     golds = [stories.gold(p, a) for p, a in zip(kept.prompts, kept.answers, strict=True)]
     count = len(golds)
     return {

@@ -1,0 +1,183 @@
+"""Llama 2's iterations: fresh preferences, new reward models, rejection sampling, round after round; then PPO.
+
+A round: (1) two answers of the current policy to fresh prompts, judged by either panel; (2) both reward models
+anew, on all pairs so far; (3) K answers to fresh prompts, the best by R_c kept; (4) fine-tuning on what was kept,
+in this round alone or in all rounds. From round `SHIFT` on nobody asks for bedtime stories any more, as the
+prompts of one week differ from those of another: will the policy still tell them when asked?
+"""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from datasets import Dataset
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from rlhf_mini.batch import Sequences
+from rlhf_mini.chapters.llama2 import sides
+from rlhf_mini.data.chat import answer
+from rlhf_mini.estimators import piecewise_reward
+from rlhf_mini.evaluation.policy import judge_policy
+from rlhf_mini.loop import OptimizerConfig
+from rlhf_mini.methods.rejection_sampling import (
+    Chosen,
+    RejectionSamplingConfig,
+    best_of,
+    draw_candidates,
+    fine_tune_on,
+    keep,
+    pooled,
+    random_of,
+    score_candidates,
+)
+from rlhf_mini.methods.reward_model import normalise, scores, train_reward_model
+from rlhf_mini.models import copy_of, freeze, new_reward_model
+from rlhf_mini.pipeline import Pipeline, pack_pairs
+from rlhf_mini.worlds import stories
+
+ROUNDS, SHIFT = 5, 3
+PROMPTS, SAMPLES, TEMPERATURE = 512, 8, 1.0
+PAIRS = {"helpfulness": 600, "safety": 200}  # fresh ones a round
+THRESHOLD = 0.15
+
+
+def fresh_requests(pipeline: Pipeline, count: int, *, round_: int, purpose: str) -> list[stories.Request]:
+    """Everyday training requests; without bedtime stories from round `SHIFT` on."""
+    seed = pipeline.seed_for(f"chapter 06 {purpose} round {round_}")
+    drawn = stories.draw_requests(2 * count, seed=seed)
+    return [r for r in drawn if round_ < SHIFT or r.style != "goodnight"][:count]
+
+
+def fresh_pairs(
+    pipeline: Pipeline, policy: PreTrainedModel, *, side: str, round_: int, generator: torch.Generator
+) -> list[dict[str, object]]:
+    """Pairs of the current policy's answers, judged by one side's panel."""
+    seed = pipeline.seed_for(f"chapter 06 pairs {side} round {round_}")
+    if side == "safety":
+        requests = sides.unkind_requests(PAIRS[side], seed=seed, held_out=False)
+    else:
+        requests = fresh_requests(pipeline, PAIRS[side], round_=round_, purpose="pairs")
+    prompts = [request.text for request in requests]
+    length = pipeline.profile.max_new_tokens
+    first, second = (
+        answer(policy, pipeline.tokenizer(), prompts, max_new_tokens=length, generator=generator)
+        for _ in range(2)
+    )
+    rows = [{"prompt": p, "first": a, "second": b} for p, a, b in zip(prompts, first, second, strict=True)]
+    return stories.annotate(rows, seed=seed, panel=sides.PANELS[side])
+
+
+def reward_model_on(
+    pipeline: Pipeline, rows: list[dict[str, object]], *, generator: torch.Generator
+) -> PreTrainedModel:
+    """A reward model on all pairs so far, normalised as the sides' models are."""
+    model = new_reward_model(pipeline.policy("sft"), seed=pipeline.seed).requires_grad_(True)
+    pairs = pack_pairs(pipeline.tokenizer(), Dataset.from_list(rows))
+    train_reward_model(model, pairs, config=pipeline.profile.reward_model, generator=generator)
+    normalise(model, sides.reference_answers(pipeline))
+    return freeze(model)
+
+
+def asks_for_harm(pipeline: Pipeline, sequences: Sequences) -> Tensor:
+    """IS_SAFETY: whether each row's prompt asks for something unkind, (B,)."""
+    prompts = sequences.mask & ~sequences.response
+    tokenizer = pipeline.tokenizer()
+    texts = [
+        tokenizer.decode(tokens[prompt], skip_special_tokens=True)
+        for tokens, prompt in zip(sequences.tokens.cpu(), prompts.cpu(), strict=True)
+    ]
+    return torch.tensor([stories.read_request(text).unkind is not None for text in texts])
+
+
+def combined_score(pipeline: Pipeline, models: dict[str, PreTrainedModel]) -> Callable[[Sequences], Tensor]:
+    """R_c as a score of sequences, its sigmoid undone."""
+
+    def score(sequences: Sequences) -> Tensor:
+        rewards = {side: torch.sigmoid(scores(models[side], sequences)) for side in sides.SIDES}
+        about_safety = asks_for_harm(pipeline, sequences)
+        both = piecewise_reward(rewards["helpfulness"], rewards["safety"], about_safety, threshold=THRESHOLD)
+        return torch.logit(both, eps=1e-6)
+
+    return score
+
+
+def config_of(pipeline: Pipeline) -> RejectionSamplingConfig:
+    """K samples a prompt; fine-tuning as the profile's, at half its rate and one pass."""
+    sft = dataclasses.replace(
+        pipeline.profile.sft,
+        epochs=1,
+        optimizer=OptimizerConfig(learning_rate=1e-3, warmup_steps=4, final_fraction=0.1),
+    )
+    return RejectionSamplingConfig(
+        samples=SAMPLES, temperature=TEMPERATURE, max_new_tokens=pipeline.profile.max_new_tokens, sft=sft
+    )
+
+
+def campaign(pipeline: Pipeline, folder: Path, *, choose: str, memory: str, rounds: int = ROUNDS) -> None:
+    """A kept campaign: the policy after each round (`v1` …), the last reward models, and what was measured."""
+    config, generator = config_of(pipeline), pipeline.generator("chapter 06 campaign")
+    policy = copy_of(pipeline.policy("sft"))
+    judged: dict[str, list[dict[str, object]]] = {side: [] for side in sides.SIDES}
+    kept: list[Chosen] = []
+    history = [look(pipeline, policy)]
+    for round_ in range(1, rounds + 1):
+        for side in sides.SIDES:
+            judged[side] += fresh_pairs(pipeline, policy, side=side, round_=round_, generator=generator)
+        models = {side: reward_model_on(pipeline, judged[side], generator=generator) for side in sides.SIDES}
+        prompts = [r.text for r in fresh_requests(pipeline, PROMPTS, round_=round_, purpose="prompts")]
+        answers = draw_candidates(policy, pipeline.tokenizer(), prompts, config=config, generator=generator)
+        rewards = score_candidates(combined_score(pipeline, models), pipeline.tokenizer(), prompts, answers)
+        picked = best_of(rewards) if choose == "best" else random_of(rewards, generator=generator)
+        kept.append(keep(prompts, answers, picked))
+        learned = pooled(kept) if memory == "all" else kept[-1]
+        fine_tune_on(policy, pipeline.tokenizer(), learned, config=config, generator=generator)
+        policy.save_pretrained(folder / f"v{round_}")
+        history.append({"kept_gold": _gold(kept[-1]), "learned": len(learned), **look(pipeline, policy)})
+    for side in sides.SIDES:
+        models[side].save_pretrained(folder / side)
+    (folder / "history.json").write_text(json.dumps(history))
+
+
+def _gold(chosen: Chosen) -> float:
+    golds = stories.gold_scores(chosen.prompts, chosen.answers)
+    return sum(golds) / len(golds)
+
+
+def look(pipeline: Pipeline, policy: PreTrainedModel) -> dict[str, float]:
+    """Gold on held-out requests, its KL to the start, and how often a bedtime wish is met."""
+    seed = pipeline.seed_for("chapter 06 judged requests")
+    options = {"max_new_tokens": pipeline.profile.max_new_tokens}
+    everyday = judge_policy(
+        policy,
+        pipeline.tokenizer(),
+        stories.draw_requests(pipeline.profile.test_prompts, seed=seed, held_out=True),
+        generator=torch.Generator().manual_seed(pipeline.seed),
+        reference=pipeline.policy("sft"),
+        **options,
+    ).metrics()
+    drawn = stories.draw_requests(12 * 128, seed=seed, held_out=True)
+    styles = {}
+    for style in ("goodnight", "talk"):
+        asked = [r for r in drawn if r.style == style][:128]
+        told = judge_policy(
+            policy,
+            pipeline.tokenizer(),
+            asked,
+            generator=torch.Generator().manual_seed(pipeline.seed + 1),
+            **options,
+        )
+        met = [getattr(stories.read_story(text), style) for text in told.answers]
+        styles[style] = sum(met) / len(met)
+    names = ("gold", "gold_safe_prompts", "gold_unkind_prompts", "helpfulness", "safety", "kl_k3", "length")
+    return {**{name: everyday[name] for name in names}, **styles}
+
+
+def history_of(
+    pipeline: Pipeline, *, choose: str, memory: str, rounds: int = ROUNDS
+) -> list[dict[str, float]]:
+    """What a campaign measured after each round, the fine-tuned policy first."""
+    folder = pipeline.kept(campaign, choose=choose, memory=memory, rounds=rounds)
+    return json.loads((folder / "history.json").read_text())
