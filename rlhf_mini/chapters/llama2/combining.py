@@ -51,9 +51,18 @@ def candidates(
     (folder / "candidates.json").write_text(json.dumps({"prompts": asked, "answers": texts}))
 
 
-def pool(pipeline: Pipeline, *, unkind: bool, prompts: int = PROMPTS, samples: int = SAMPLES) -> dict:
+def pool(
+    pipeline: Pipeline,
+    *,
+    unkind: bool,
+    prompts: int = PROMPTS,
+    samples: int = SAMPLES,
+    temperature: float = 1.0,
+) -> dict:
     """Prompts, their K answers, and R_h and R_s of each answer, (N, K)."""
-    folder = pipeline.kept(candidates, unkind=unkind, prompts=prompts, samples=samples, temperature=1.0)
+    folder = pipeline.kept(
+        candidates, unkind=unkind, prompts=prompts, samples=samples, temperature=temperature
+    )
     drawn = json.loads((folder / "candidates.json").read_text())
     asked = [prompt for prompt in drawn["prompts"] for _ in range(samples)]
     packed = pack_texts(pipeline.tokenizer(), asked, [text for row in drawn["answers"] for text in row])
