@@ -4,7 +4,6 @@ import torch
 from torch import Tensor
 
 from rlhf_mini.chapters.llama2 import combining
-from rlhf_mini.data.chat import pack_texts
 from rlhf_mini.evaluation import best_of_n_expectation, best_of_n_kl, best_of_n_kl_bound
 from rlhf_mini.pipeline import Pipeline
 from rlhf_mini.worlds import stories
