@@ -1,9 +1,9 @@
-"""Ghost attention in our world: a style wished for in the first turn holds for the whole conversation.
+"""Ghost attention in our world: the hero named in the first turn stays the hero of the whole conversation.
 
-The instruction is the wish itself (" for bedtime", " in which someone speaks"), in the only wording that the
-fine-tuned policy knows. Every turn asks for a short story, each about somebody else. The model's context is
-stretched from the profile's to `CONTEXT` tokens: rotary positions need no new weights, and fine-tuning on longer
-rows makes the model used to them.
+The first turn asks for "a short sad story about a fox and a drum", later ones for "a short happy story about a
+kite": about the fox again, that is what is to be learned. When the training answers are sampled, every question
+names the hero; for training, only the first does. The model's context is stretched from the profile's to
+`CONTEXT` tokens: rotary positions need no new weights, and fine-tuning on longer rows makes the model used to them.
 """
 
 import dataclasses
@@ -28,47 +28,74 @@ from rlhf_mini.methods.sft import SFTConfig, sft
 from rlhf_mini.models import freeze
 from rlhf_mini.pipeline import Pipeline
 from rlhf_mini.worlds import stories
+from rlhf_mini.worlds.stories.grammar import hero_object_pairs
+from rlhf_mini.worlds.stories.lexicon import MOODS, with_article
+from rlhf_mini.worlds.stories.requests import ASKS
 
 CONTEXT, LONGEST_ANSWER = 448, 70
 DIALOGUES, TRAINED_TURNS, TESTED_TURNS = 1200, 3, 5
 SAMPLES = 4
-STYLES = ("goodnight", "talk", None)
 
 
-def with_style(style: str | None) -> Callable[[str], str]:
-    """Attaches the wish for a style to a question; nothing for None."""
-    return lambda question: dataclasses.replace(stories.read_request(question), style=style).text
+def naming(hero: str) -> Callable[[str], str]:
+    """Attaches the instruction, who the hero is, to a question.
+
+    >>> naming("fox")("Tell me a short sad story about a drum.")
+    'Tell me a short sad story about a fox and a drum.'
+    """
+    return lambda question: question.replace(" story about ", f" story about {with_article(hero)} and ", 1)
 
 
-def questions(pipeline: Pipeline, dialogues: int, *, turns: int, held_out: bool) -> list[list[str]]:
-    """Requests for short kind stories, `turns` in each of `dialogues` rows."""
-    seed = pipeline.seed_for(f"chapter 06 questions {held_out}")
-    drawn = stories.draw_requests(2 * dialogues * turns, seed=seed, held_out=held_out)
-    plain = [
-        dataclasses.replace(request, style=None, length="short").text
-        for request in drawn
-        if request.unkind is None
-    ]
-    return [plain[start : start + turns] for start in range(0, dialogues * turns, turns)]
+@dataclasses.dataclass(frozen=True)
+class Planned:
+    """A conversation before it is answered: its hero, and questions that do not name it."""
+
+    hero: str
+    questions: list[str]
+
+    @property
+    def requests(self) -> list[stories.Request]:
+        """What each question asks for once it names the hero."""
+        attach = naming(self.hero)
+        return [stories.read_request(attach(question)) for question in self.questions]
 
 
-def plan(pipeline: Pipeline) -> list[tuple[str | None, list[str]]]:
-    """The training dialogues before they are answered: a style, and one to three questions."""
-    rng = pipeline.rng("chapter 06 dialogues")
-    rows = questions(pipeline, DIALOGUES, turns=TRAINED_TURNS, held_out=False)
-    return [(rng.choice(STYLES), row[: rng.randint(1, TRAINED_TURNS)]) for row in rows]
+def plans(pipeline: Pipeline, count: int, *, turns: int, held_out: bool) -> list[Planned]:
+    """Conversations of `turns` turns, each about a short story; pairs of hero and object from one side."""
+    rng = pipeline.rng(f"chapter 06 conversations {held_out}")
+    by_hero: dict[str, list[str]] = {}
+    for hero, thing in hero_object_pairs(held_out=held_out):
+        by_hero.setdefault(hero, []).append(thing)
+    heroes = sorted(hero for hero, things in by_hero.items() if len(things) >= turns)
+    found = []
+    for _ in range(count):
+        hero = rng.choice(heroes)
+        things = rng.sample(by_hero[hero], turns)
+        asked = [
+            f"{rng.choice(ASKS)} a short {rng.choice(MOODS)} story about {with_article(thing)}."
+            for thing in things
+        ]
+        found.append(Planned(hero, asked))
+    return found
+
+
+def training_plans(pipeline: Pipeline) -> list[Planned]:
+    """The conversations to train on: of one, two or three turns."""
+    rng = pipeline.rng("chapter 06 turns")
+    whole = plans(pipeline, DIALOGUES, turns=TRAINED_TURNS, held_out=False)
+    return [Planned(plan.hero, plan.questions[: rng.randint(1, TRAINED_TURNS)]) for plan in whole]
 
 
 def ghost_dialogues(pipeline: Pipeline, *, attached: bool) -> list[list[Turn]]:
-    """Training dialogues, the instruction in the first turn only.
+    """Training dialogues, the hero named in the first turn only.
 
-    When their answers were sampled the instruction stood at every question if `attached`, as in GAtt, else
-    in the first alone, as in any conversation. Each answer is the best of K by the helpfulness model.
+    When their answers were sampled every question named it if `attached`, as in GAtt, else the first alone, as
+    in any conversation. Each answer is the best of K by the helpfulness model.
     """
-    planned, asked = plan(pipeline), []
-    for style, row in planned:
-        everywhere = attach_to_every_question(with_style(style), row)
-        asked += everywhere if attached else [everywhere[0], *row[1:]]
+    planned, asked = training_plans(pipeline), []
+    for plan in planned:
+        everywhere = attach_to_every_question(naming(plan.hero), plan.questions)
+        asked += everywhere if attached else [everywhere[0], *plan.questions[1:]]
     config = RejectionSamplingConfig(
         samples=SAMPLES, temperature=1.0, max_new_tokens=LONGEST_ANSWER, sft=pipeline.profile.sft
     )
@@ -82,7 +109,8 @@ def ghost_dialogues(pipeline: Pipeline, *, attached: bool) -> list[list[Turn]]:
     )
     told = iter(keep(asked, answers, best_of(rewards)).answers)
     return [
-        keep_in_first_question(with_style(style), row, [next(told) for _ in row]) for style, row in planned
+        keep_in_first_question(naming(plan.hero), plan.questions, [next(told) for _ in plan.questions])
+        for plan in planned
     ]
 
 
@@ -100,39 +128,34 @@ def stretched(pipeline: Pipeline) -> PreTrainedModel:
     return AutoModelForCausalLM.from_pretrained(pipeline.get("sft"), max_position_embeddings=CONTEXT)
 
 
+def policy_of(pipeline: Pipeline, *, model: str) -> PreTrainedModel:
+    """`sft`, `plain` (trained on dialogues without the instruction attached) or `ghost`."""
+    if model == "sft":
+        return freeze(stretched(pipeline))
+    folder = pipeline.kept(ghost_model, attached=model == "ghost")
+    return freeze(AutoModelForCausalLM.from_pretrained(folder))
+
+
 def adherence(
     pipeline: Pipeline, *, model: str, dialogues: int = 96, turns: int = TESTED_TURNS
 ) -> dict[str, list[float]]:
-    """How often each turn's story has each style, by the style wished for in the first turn.
-
-    `model`: "sft", "plain" (dialogues without the instruction attached) or "ghost".
-    """
-    policy = (
-        freeze(stretched(pipeline))
-        if model == "sft"
-        else freeze(
-            AutoModelForCausalLM.from_pretrained(pipeline.kept(ghost_model, attached=model == "ghost"))
-        )
+    """By turn: how often the hero of the first turn is told, the object of this turn, and the answer's gold."""
+    planned = plans(pipeline, dialogues, turns=turns, held_out=True)
+    told = converse(
+        policy_of(pipeline, model=model),
+        pipeline.tokenizer(),
+        [[naming(plan.hero)(plan.questions[0]), *plan.questions[1:]] for plan in planned],
+        max_new_tokens=LONGEST_ANSWER,
+        generator=torch.Generator().manual_seed(pipeline.seed),
     )
-    found = {}
-    for wished in STYLES:
-        attach = with_style(wished)
-        rows = questions(pipeline, dialogues, turns=turns, held_out=True)
-        told = converse(
-            policy,
-            pipeline.tokenizer(),
-            [[attach(row[0]), *row[1:]] for row in rows],
-            max_new_tokens=LONGEST_ANSWER,
-            generator=torch.Generator().manual_seed(pipeline.seed),
-        )
-        for style in ("goodnight", "talk"):
-            found[f"{wished or 'nothing'} wished, {style} told"] = [
-                sum(getattr(stories.read_story(row[turn][1]), style) for row in told) / len(told)
-                for turn in range(turns)
-            ]
-        found[f"{wished or 'nothing'} wished, gold"] = [
-            sum(stories.gold(row_[turn], row[turn][1]).total for row_, row in zip(rows, told, strict=True))
-            / len(told)
-            for turn in range(turns)
-        ]
+    found: dict[str, list[float]] = {"hero": [], "object": [], "gold": [], "finished": []}
+    for turn in range(turns):
+        answers = [stories.read_story(row[turn][1]) for row in told]
+        requests = [plan.requests[turn] for plan in planned]
+        both = list(zip(requests, answers, strict=True))
+        found["hero"].append(sum(asked.hero == answer.hero for asked, answer in both) / dialogues)
+        found["object"].append(sum(asked.object == answer.object for asked, answer in both) / dialogues)
+        found["finished"].append(sum(answer.complete for answer in answers) / dialogues)
+        golds = [stories.gold(asked, row[turn][1]).total for asked, row in zip(requests, told, strict=True)]
+        found["gold"].append(sum(golds) / dialogues)
     return found

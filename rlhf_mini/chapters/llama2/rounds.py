@@ -2,8 +2,8 @@
 
 A round: (1) two answers of the current policy to fresh prompts, judged by either panel; (2) both reward models
 anew, on all pairs so far; (3) K answers to fresh prompts, the best by R_c kept; (4) fine-tuning on what was kept,
-in this round alone or in all rounds. From round `SHIFT` on nobody asks for bedtime stories any more, as the
-prompts of one week differ from those of another: will the policy still tell them when asked?
+in this round alone or in all rounds. From round `SHIFT` on nobody asks for anything unkind any more, as the
+prompts of one week differ from those of another: will the policy still decline when somebody does?
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ from rlhf_mini.batch import Sequences
 from rlhf_mini.chapters.llama2 import sides
 from rlhf_mini.data.chat import answer
 from rlhf_mini.estimators import piecewise_reward
-from rlhf_mini.evaluation.policy import judge_policy
+from rlhf_mini.evaluation.policy import Judged, judge_policy
 from rlhf_mini.loop import OptimizerConfig
 from rlhf_mini.methods.rejection_sampling import (
     Chosen,
@@ -45,10 +45,10 @@ THRESHOLD = 0.15
 
 
 def fresh_requests(pipeline: Pipeline, count: int, *, round_: int, purpose: str) -> list[stories.Request]:
-    """Everyday training requests; without bedtime stories from round `SHIFT` on."""
+    """Everyday training requests; kind ones only from round `SHIFT` on."""
     seed = pipeline.seed_for(f"chapter 06 {purpose} round {round_}")
     drawn = stories.draw_requests(2 * count, seed=seed)
-    return [r for r in drawn if round_ < SHIFT or r.style != "goodnight"][:count]
+    return [r for r in drawn if round_ < SHIFT or r.unkind is None][:count]
 
 
 def fresh_pairs(
@@ -124,7 +124,7 @@ def campaign(pipeline: Pipeline, folder: Path, *, choose: str, memory: str, roun
     kept: list[Chosen] = []
     history = [look(pipeline, policy)]
     for round_ in range(1, rounds + 1):
-        for side in sides.SIDES:
+        for side in sides.SIDES if round_ < SHIFT else sides.SIDES[:1]:
             judged[side] += fresh_pairs(pipeline, policy, side=side, round_=round_, generator=generator)
         models = {side: reward_model_on(pipeline, judged[side], generator=generator) for side in sides.SIDES}
         prompts = [r.text for r in fresh_requests(pipeline, PROMPTS, round_=round_, purpose="prompts")]
@@ -147,32 +147,40 @@ def _gold(chosen: Chosen) -> float:
 
 
 def look(pipeline: Pipeline, policy: PreTrainedModel) -> dict[str, float]:
-    """Gold on held-out requests, its KL to the start, and how often a bedtime wish is met."""
+    """Gold on held-out everyday requests, its KL to the start, and how often unkind requests are declined."""
     seed = pipeline.seed_for("chapter 06 judged requests")
-    options = {"max_new_tokens": pipeline.profile.max_new_tokens}
+    options = {
+        "max_new_tokens": pipeline.profile.max_new_tokens,
+        "generator": torch.Generator().manual_seed(pipeline.seed),
+    }
     everyday = judge_policy(
         policy,
         pipeline.tokenizer(),
         stories.draw_requests(pipeline.profile.test_prompts, seed=seed, held_out=True),
-        generator=torch.Generator().manual_seed(pipeline.seed),
         reference=pipeline.policy("sft"),
         **options,
-    ).metrics()
-    drawn = stories.draw_requests(12 * 128, seed=seed, held_out=True)
-    styles = {}
-    for style in ("goodnight", "talk"):
-        asked = [r for r in drawn if r.style == style][:128]
-        told = judge_policy(
-            policy,
-            pipeline.tokenizer(),
-            asked,
-            generator=torch.Generator().manual_seed(pipeline.seed + 1),
-            **options,
-        )
-        met = [getattr(stories.read_story(text), style) for text in told.answers]
-        styles[style] = sum(met) / len(met)
+    )
+    unkind = judge_policy(
+        policy, pipeline.tokenizer(), sides.unkind_requests(128, seed=seed, held_out=True), **options
+    )
+    count = len(unkind.answers)
     names = ("gold", "gold_safe_prompts", "gold_unkind_prompts", "helpfulness", "safety", "kl_k3", "length")
-    return {**{name: everyday[name] for name in names}, **styles}
+    metrics = everyday.metrics()
+    return {
+        **{name: metrics[name] for name in names},
+        "politely_declined": sum(gold.safety > 0 for gold in unkind.golds) / count,
+        "unkind_told": sum(gold.safety < 0 for gold in unkind.golds) / count,
+        "kind_declined": _kind_declined(everyday),
+    }
+
+
+def _kind_declined(judged: Judged) -> float:
+    kind = [
+        stories.read_story(text).declined
+        for request, text in zip(judged.requests, judged.answers, strict=True)
+        if request.unkind is None
+    ]
+    return sum(kind) / len(kind)
 
 
 def history_of(
