@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import torch
 
-from rlhf_mini.estimators import discounted_returns, gae, token_rewards
+from rlhf_mini.estimators import discounted_returns, gae, piecewise_reward, token_rewards
 from rlhf_mini.losses import next_token_loss, pairwise_loss, ppo_policy_loss
 from rlhf_mini.reader.diagrams import Arrow, Box, Flow
 from rlhf_mini.shapes import Tensor
@@ -23,6 +23,8 @@ AFTER_A_STEP = torch.tensor([[0.6, 0.6, 0.45]])  # the policy's probabilities on
 VALUES = torch.tensor([[0.5, 0.8, 1.0]])
 SCORE, LOWER_SCORE = torch.tensor([1.5]), torch.tensor([0.7])
 KL_WEIGHT, CLIP_RANGE, GAE_LAMBDA = 0.5, 0.2, 0.5
+HELPFULNESS, SAFETY = torch.tensor([0.75, 0.60, 0.90]), torch.tensor([0.60, 0.50, 0.10])  # of three answers
+SAFETY_THRESHOLD = 0.15
 
 
 def _row(values: Tensor, *, decimals: int = 2) -> str:
@@ -177,6 +179,59 @@ def ppo_example() -> Flow:
             Arrow(source="gae", target="value_loss", label="V̂ (1, T)"),
             Arrow(source="loss", target="policy", kind="gradient"),
             Arrow(source="value_loss", target="value", kind="gradient"),
+        ),
+        columns=2,
+    )  # fmt: skip
+
+
+def rejection_sampling_numbers() -> dict[str, Tensor]:
+    """Three answers to a prompt that is not about safety: what each is worth, which is kept, and its loss."""
+    combined = piecewise_reward(
+        HELPFULNESS, SAFETY, torch.zeros(3, dtype=torch.bool), threshold=SAFETY_THRESHOLD
+    )
+    return {
+        "combined": combined,
+        "kept": combined.argmax(0, keepdim=True),
+        "losses": next_token_loss(PROBABILITIES.log()),
+    }
+
+
+def rejection_sampling_example() -> Flow:
+    """Rejection sampling: K answers, two scores each, one reward; the best answer is learned by SFT."""
+    numbers = rejection_sampling_numbers()
+    losses = numbers["losses"]
+    return Flow(
+        boxes=(
+            replace(_POLICY, row=0, column=0.5, detail="writes K = 3 answers"),
+            Box(
+                key="helpfulness", title="helpfulness model", kind="model", role="reward", row=1, column=0,
+                detail=f"R_h{GAP}{_row(HELPFULNESS)}", frozen=True,
+            ),
+            Box(
+                key="safety", title="safety model", kind="model", role="reward", row=1, column=1,
+                detail=f"R_s{GAP}{_row(SAFETY)}", frozen=True,
+            ),
+            Box(
+                key="combined", title="combination", kind="loss", role="reward", row=2, column=0.5,
+                detail=f"R_c{GAP}{_row(numbers['combined'])}",
+            ),
+            Box(
+                key="kept", title="kept", kind="data", role="data", row=3, column=0.5,
+                detail=f"answer {int(numbers['kept']) + 1}: {GAP.join(TOKENS)}",
+            ),
+            replace(
+                _LOSS, row=4, column=0.5, title="next token",
+                detail=f"−log π{GAP}{_row(losses)}\n{_mean(losses)}",
+            ),
+        ),
+        arrows=(
+            Arrow(source="policy", target="helpfulness", label="K (1, T)"),
+            Arrow(source="policy", target="safety", label="K (1, T)"),
+            Arrow(source="helpfulness", target="combined", label="(K,)"),
+            Arrow(source="safety", target="combined", label="(K,)"),
+            Arrow(source="combined", target="kept", label="argmax"),
+            Arrow(source="kept", target="loss", label="(1, T)"),
+            Arrow(source="loss", target="policy", kind="gradient"),
         ),
         columns=2,
     )  # fmt: skip

@@ -10,6 +10,7 @@ from rlhf_mini.reader.three_tokens import (
     ppo_example,
     ppo_numbers,
     reinforce_example,
+    rejection_sampling_example,
     reward_model_example,
     sft_example,
 )
@@ -68,6 +69,17 @@ def test_ppo_by_hand():
     assert numbers(detail(flow, "rewards")) == pytest.approx(rewards, abs=0.005)
     assert numbers(detail(flow, "gae")) == pytest.approx([*advantages, *returns], abs=0.005)
     assert numbers(detail(flow, "loss")) == pytest.approx([*ratio, *losses], abs=0.005)
+
+
+def test_rejection_sampling_by_hand():
+    # R_s of the third answer, 0.1, is below 0.15: it counts for it; helpfulness for the other two
+    flow = rejection_sampling_example()
+    assert numbers(detail(flow, "helpfulness")) == [0.75, 0.6, 0.9]
+    assert numbers(detail(flow, "safety")) == [0.6, 0.5, 0.1]
+    assert numbers(detail(flow, "combined")) == [0.75, 0.6, 0.1]
+    assert detail(flow, "kept").startswith("answer 1:")
+    losses = [-math.log(p) for p in (0.4, 0.6, 0.5)]
+    assert numbers(detail(flow, "loss")) == pytest.approx([*losses, sum(losses) / 3], abs=0.005)
 
 
 def test_numbers_stand_apart_and_zero_has_no_sign():
