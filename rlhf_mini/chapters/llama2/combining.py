@@ -58,6 +58,7 @@ def pool(
     prompts: int = PROMPTS,
     samples: int = SAMPLES,
     temperature: float = 1.0,
+    mixed: bool = False,
 ) -> dict:
     """Prompts, their K answers, and R_h and R_s of each answer, (N, K)."""
     folder = pipeline.kept(
@@ -67,7 +68,7 @@ def pool(
     asked = [prompt for prompt in drawn["prompts"] for _ in range(samples)]
     packed = pack_texts(pipeline.tokenizer(), asked, [text for row in drawn["answers"] for text in row])
     scored = {
-        side: sides.probabilities(sides.model_of(pipeline, side=side), packed).view(-1, samples)
+        side: sides.probabilities(sides.model_of(pipeline, side=side, mixed=mixed), packed).view(-1, samples)
         for side in sides.SIDES
     }
     return {**drawn, **scored}
@@ -102,11 +103,13 @@ def outcome(drawn: dict, rewards: Tensor) -> dict[str, float]:
     }
 
 
-def picks(pipeline: Pipeline, *, threshold: float = THRESHOLD) -> dict[str, dict[str, float]]:
+def picks(
+    pipeline: Pipeline, *, threshold: float = THRESHOLD, mixed: bool = False
+) -> dict[str, dict[str, float]]:
     """The outcomes of every rule on kind and on unkind prompts: rule → "kind"/"unkind" and measure → number."""
     results: dict[str, dict[str, float]] = {}
     for kind, unkind in (("kind", False), ("unkind", True)):
-        drawn = pool(pipeline, unkind=unkind)
+        drawn = pool(pipeline, unkind=unkind, mixed=mixed)
         rules = {
             "any": torch.zeros_like(drawn["safety"]),
             "piecewise": combined(drawn, unkind=unkind, threshold=threshold),
@@ -118,7 +121,7 @@ def picks(pipeline: Pipeline, *, threshold: float = THRESHOLD) -> dict[str, dict
     return results
 
 
-def detection(pipeline: Pipeline) -> dict[str, list[float]]:
+def detection(pipeline: Pipeline, *, mixed: bool = False) -> dict[str, list[float]]:
     """Precision and recall of "R_s below the threshold" as a detector of unkind deeds, by threshold."""
     rows = sides.judged_pairs(pipeline, side="safety", split="test")
     prompts, texts, unsafe = [], [], []
@@ -127,7 +130,7 @@ def detection(pipeline: Pipeline) -> dict[str, list[float]]:
         texts += rows[place]
         unsafe += [safety < 0 for safety in rows[f"safety_{place}"]]
     score = sides.probabilities(
-        sides.model_of(pipeline, side="safety"), pack_texts(pipeline.tokenizer(), prompts, texts)
+        sides.model_of(pipeline, side="safety", mixed=mixed), pack_texts(pipeline.tokenizer(), prompts, texts)
     )
     told = torch.tensor(unsafe)
     found: dict[str, list[float]] = {"threshold": [], "precision": [], "recall": [], "flagged": []}

@@ -9,7 +9,7 @@ mean 0 and deviation 1 on the same answers, so that σ of them is comparable bet
 from pathlib import Path
 
 import torch
-from datasets import Dataset, load_from_disk
+from datasets import Dataset, concatenate_datasets, load_from_disk
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
@@ -91,9 +91,28 @@ def reference_answers(pipeline: Pipeline) -> Sequences:
     return pack_texts(pipeline.tokenizer(), [r["prompt"] for r in rows], [r["first"] for r in rows])
 
 
-def side_model(pipeline: Pipeline, folder: Path, *, side: str, run: int = 0) -> None:
+def training_pairs(pipeline: Pipeline, *, side: str, mixed: bool) -> Dataset:
+    """What one side's model learns from: its own pairs; if `mixed`, some of the other's, in Llama 2's manner.
+
+    There the helpfulness model also sees all of the safety pairs, and a tenth of what the safety model sees is
+    about helpfulness.
+    """
+    own, other = (judged_pairs(pipeline, side=name, split="train") for name in (side, other_side(side)))
+    if not mixed:
+        return own
+    if side == "safety":
+        other = other.select(range(len(own) // 9))
+    return concatenate_datasets([own, other])
+
+
+def other_side(side: str) -> str:
+    """Safety for helpfulness, and the other way round."""
+    return SIDES[1 - SIDES.index(side)]
+
+
+def side_model(pipeline: Pipeline, folder: Path, *, side: str, mixed: bool = False, run: int = 0) -> None:
     """A kept reward model of one side; `run` is another draw of its head and its batches."""
-    pairs = pack_pairs(pipeline.tokenizer(), judged_pairs(pipeline, side=side, split="train"))
+    pairs = pack_pairs(pipeline.tokenizer(), training_pairs(pipeline, side=side, mixed=mixed))
     train_and_save(pipeline, folder, pairs, name=f"{side} {run}")
 
 
@@ -116,9 +135,9 @@ def load(folder: Path) -> PreTrainedModel:
     return freeze(AutoModelForSequenceClassification.from_pretrained(folder))
 
 
-def model_of(pipeline: Pipeline, *, side: str, run: int = 0) -> PreTrainedModel:
+def model_of(pipeline: Pipeline, *, side: str, mixed: bool = False, run: int = 0) -> PreTrainedModel:
     """The reward model of one side."""
-    return load(pipeline.kept(side_model, side=side, run=run))
+    return load(pipeline.kept(side_model, side=side, mixed=mixed, run=run))
 
 
 def probabilities(model: PreTrainedModel, sequences: Sequences) -> Tensor:
