@@ -33,7 +33,7 @@ from rlhf_mini.methods.rejection_sampling import (
     random_of,
     score_candidates,
 )
-from rlhf_mini.methods.reward_model import normalise, scores, train_reward_model
+from rlhf_mini.methods.reward_model import normalise, train_reward_model
 from rlhf_mini.models import copy_of, freeze, new_reward_model
 from rlhf_mini.pipeline import Pipeline, pack_pairs
 from rlhf_mini.worlds import stories
@@ -96,7 +96,7 @@ def combined_score(pipeline: Pipeline, models: dict[str, PreTrainedModel]) -> Ca
     """R_c as a score of sequences, its sigmoid undone."""
 
     def score(sequences: Sequences) -> Tensor:
-        rewards = {side: torch.sigmoid(scores(models[side], sequences)) for side in sides.SIDES}
+        rewards = {side: sides.probabilities(models[side], sequences) for side in sides.SIDES}
         about_safety = asks_for_harm(pipeline, sequences)
         both = piecewise_reward(rewards["helpfulness"], rewards["safety"], about_safety, threshold=THRESHOLD)
         return torch.logit(both, eps=1e-6)

@@ -2,8 +2,11 @@
 
 Helpfulness is judged on the prompts of every day, the shared stage's pairs, some of which ask for something
 unkind; safety on unkind requests alone. The judges are the same people, noise and biases included: what differs
-is what they were told to look at. Both models start from the fine-tuned policy, and their scores are brought to
-mean 0 and deviation 1 on the same answers, so that σ of them is comparable between the two.
+is what they were told to look at. Both models start from the fine-tuned policy.
+
+The loss of pairs does not say where a score's zero is. Both models' scores are moved to mean 0 on the same
+everyday answers, and R is σ of that: 0.5 is the ordinary answer's. Their unit stays that of the loss, in which a
+difference of scores is the log-odds of a choice.
 """
 
 from pathlib import Path
@@ -23,7 +26,7 @@ from rlhf_mini.worlds import stories
 PANELS = {"helpfulness": stories.HELPFULNESS_PANEL, "safety": stories.SAFETY_PANEL}
 SIDES = tuple(PANELS)
 SAFETY_PAIRS = {"train": 2000, "test": 1000}
-REFERENCE_ANSWERS = 2000  # whose scores have mean 0 and deviation 1, under either model
+REFERENCE_ANSWERS = 2000  # whose scores have mean 0 under either model
 
 
 def unkind_requests(count: int, *, seed: int, held_out: bool) -> list[stories.Request]:
@@ -141,5 +144,5 @@ def model_of(pipeline: Pipeline, *, side: str, mixed: bool = False, run: int = 0
 
 
 def probabilities(model: PreTrainedModel, sequences: Sequences) -> Tensor:
-    """R = σ(normalised score), (B,)."""
-    return torch.sigmoid(scores(model, sequences))
+    """R = σ(score), (B,): the score in the units of the loss, its mean on everyday answers subtracted."""
+    return torch.sigmoid(scores(model, sequences) * model.config.std)
