@@ -10,6 +10,7 @@ from rlhf_mini.chapters.llama2 import (
     attention,
     best_of_k,
     bug_hunt,
+    checks,
     combining,
     margins,
     ratings,
@@ -174,3 +175,13 @@ def test_the_hunted_loss_mixes_every_pair_with_every_margin():
     assert bug_hunt.pair_loss_right(chosen, rejected, margin) == pytest.approx(float(right.mean()))
     mixed = [math.log1p(math.exp(-(c - m))) for c in (2.0, 1.0) for m in (3.0, 0.0)]
     assert bug_hunt.pair_loss_wrong(chosen, rejected, margin) == pytest.approx(sum(mixed) / 4)
+
+
+# ------------------------------------------------------------------------------------------- the ladder
+
+
+@pytest.mark.parametrize("rung", [checks.exact, checks.own_prompt, checks.known_optimum])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_the_rungs_that_need_no_model_hold(rung, seed):
+    right, seen = rung(Pipeline("quick", seed=seed))
+    assert right, seen
