@@ -127,6 +127,8 @@ def test_the_divergence_of_a_pool():
     expected = sum(q / 16 * math.log(4 * q / 16) for q in (1, 3, 5, 7))
     assert best_of_k.kl(torch.tensor([[0.1, 0.2, 0.3, 0.4]]), 2) == pytest.approx(expected)
     assert best_of_k.kl(torch.tensor([[1.0, 1.0, 1.0]]), 3) == pytest.approx(0.0)
+    same_text_twice = torch.tensor([[0.5, 0.5 + 1e-6]])
+    assert best_of_k.kl(same_text_twice, 2) == pytest.approx(0.0)
 
 
 # ------------------------------------------------------------------------------------------- rounds

@@ -47,7 +47,9 @@ def _mean(values: Tensor, scores: Tensor, n: int) -> float:
 def kl(rewards: Tensor, n: int) -> float:
     """KL(best of n ‖ policy) as if a pool's answers were all there is, averaged over prompts: an estimate.
 
-    Answers with equal rewards count as one outcome. The estimate is at most log K, K the pool's size.
+    Answers with equal rewards count as one outcome; rewards are rounded to four digits, because the same text in
+    two batches gets scores that differ in the last ones. The estimate is at most log K, K the pool's size.
     """
     share = torch.full((rewards.shape[1],), 1 / rewards.shape[1]).tolist()
-    return sum(best_of_n_kl(share, row, n=n) for row in rewards.tolist()) / len(rewards)
+    rounded = rewards.double().round(decimals=4)
+    return sum(best_of_n_kl(share, row, n=n) for row in rounded.tolist()) / len(rewards)
