@@ -32,7 +32,7 @@ from rlhf_mini.worlds.stories.grammar import hero_object_pairs
 from rlhf_mini.worlds.stories.lexicon import MOODS, with_article
 from rlhf_mini.worlds.stories.requests import ASKS
 
-CONTEXT, LONGEST_ANSWER = 448, 70
+CONTEXT, LONGEST_ANSWER = 704, 110
 DIALOGUES, TRAINED_TURNS, TESTED_TURNS = 1200, 3, 5
 SAMPLES = 4
 
