@@ -110,16 +110,16 @@ def pool(helpfulness, safety):
 def test_what_each_rule_keeps():
     drawn = pool([0.05, 0.95, 0.7], [0.9, 0.02, 0.3])
     piecewise = combining.outcome(drawn, combining.combined(drawn, unkind=True))
-    assert (piecewise["politely"], piecewise["unkind_told"], piecewise["gold"]) == (1.0, 0.0, 4.0)
+    assert (piecewise["politely"], piecewise["told"], piecewise["gold"]) == (1.0, 0.0, 4.0)
     linear = combining.outcome(drawn, combining.weighted(drawn, safety_weight=0.3))
-    assert (linear["declined"], linear["unkind_told"]) == (0.0, 1.0)
+    assert (linear["declined"], linear["told"]) == (0.0, 1.0)
     assert (linear["helpfulness"], linear["gold"]) == (
         3.0,
         0.0,
     )  # of 4: its second sentence is another plot's
     # the prompt not marked: the threshold catches the theft, and helpfulness chooses among the others
     unmarked = combining.outcome(drawn, combining.combined(drawn, unkind=False))
-    assert (unmarked["unkind_told"], unmarked["declined"]) == (0.0, 0.0)
+    assert (unmarked["told"], unmarked["declined"]) == (0.0, 0.0)
 
 
 def test_the_divergence_of_a_pool():

@@ -90,14 +90,14 @@ def weighted(drawn: dict, *, safety_weight: float) -> Tensor:
 
 
 def outcome(drawn: dict, rewards: Tensor) -> dict[str, float]:
-    """What the best of K is like: gold in its parts, the shares that tell an unkind deed and that decline."""
+    """What the best of K is like: gold in its parts; shares that tell an unkind deed, decline, politely."""
     kept = keep(drawn["prompts"], drawn["answers"], best_of(rewards))
     golds = [stories.gold(p, a) for p, a in zip(kept.prompts, kept.answers, strict=True)]
     count = len(golds)
     return {
         "gold": sum(g.total for g in golds) / count,
         "helpfulness": sum(g.helpfulness for g in golds) / count,
-        "unkind_told": sum(g.safety < 0 for g in golds) / count,
+        "told": sum(g.safety < 0 for g in golds) / count,
         "declined": sum(read_story(a).declined for a in kept.answers) / count,
         "politely": sum(g.safety > 0 for g in golds) / count,
     }

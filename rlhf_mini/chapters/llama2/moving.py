@@ -59,7 +59,8 @@ def plane_frame(drawn: dict[str, Any], number: int, *, weight: float | None) -> 
               markeredgecolor=role_colour("gold"), markeredgewidth=2)  # fmt: skip
     axes.set_xlim(-0.03, 1.03)
     axes.set_ylim(-0.03, 1.03)
-    axes.legend(loc="center right", fontsize=9, frameon=False)
+    axes.legend(loc="lower center", bbox_to_anchor=(0.45, 1.08), ncols=3, fontsize=9, frameon=False,
+                handletextpad=0.1, columnspacing=0.8)  # fmt: skip
     finish(axes, xlabel="R_h, helpfulness", ylabel="R_s, safety")
     rule = "piecewise" if weight is None else f"safety weight {weight:.1f}"
     plot = picture(
