@@ -38,23 +38,28 @@ def unkind_requests(count: int, *, seed: int, held_out: bool) -> list[stories.Re
     return unkind[:count]
 
 
-def pairs_of_answers(
+def red_team_pairs(
     pipeline: Pipeline, requests: list[stories.Request], *, purpose: str
 ) -> list[dict[str, str]]:
-    """Two answers of the fine-tuned policy to each request, as rows to annotate."""
-    prompts = [request.text for request in requests]
-    generator = pipeline.generator(purpose)
-    first, second = (
-        answer(
-            pipeline.policy("sft"),
-            pipeline.tokenizer(),
-            prompts,
-            max_new_tokens=pipeline.profile.max_new_tokens,
-            generator=generator,
-        )
-        for _ in range(2)
+    """An answer of the fine-tuned policy and one of a demonstrator to each request, in random order.
+
+    Most demonstrators tell the unkind story that is asked for, the policy seldom does: without them unsafe answers
+    would be too rare to learn from.
+    """
+    prompts, rng = [request.text for request in requests], pipeline.rng(f"{purpose} writers")
+    drawn = answer(
+        pipeline.policy("sft"),
+        pipeline.tokenizer(),
+        prompts,
+        max_new_tokens=pipeline.profile.max_new_tokens,
+        generator=pipeline.generator(purpose),
     )
-    return [{"prompt": p, "first": a, "second": b} for p, a, b in zip(prompts, first, second, strict=True)]
+    rows = []
+    for request, own in zip(requests, drawn, strict=True):
+        writer = rng.choices([w for w, _ in stories.CREW], weights=[share for _, share in stories.CREW])[0]
+        first, second = rng.sample([own, stories.demonstrate(request, writer, rng)], 2)
+        rows.append({"prompt": request.text, "first": first, "second": second})
+    return rows
 
 
 def _shared_rows(pipeline: Pipeline, split: str) -> list[dict[str, str]]:
@@ -77,7 +82,7 @@ def side_pairs(pipeline: Pipeline, folder: Path, *, side: str) -> None:
             rows = _shared_rows(pipeline, split)
         else:
             requests = unkind_requests(count, seed=seed, held_out=split == "test")
-            rows = pairs_of_answers(pipeline, requests, purpose=f"chapter 06 safety answers {split}")
+            rows = red_team_pairs(pipeline, requests, purpose=f"chapter 06 safety answers {split}")
         Dataset.from_list(stories.annotate(rows, seed=seed, panel=PANELS[side])).save_to_disk(
             str(folder / split)
         )
