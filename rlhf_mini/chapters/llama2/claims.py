@@ -3,7 +3,7 @@
 from typing import Any
 
 from rlhf_mini.chapters.claims import Claim, records_of
-from rlhf_mini.chapters.llama2 import best_of_k, combining, crossing, sides
+from rlhf_mini.chapters.llama2 import attention, best_of_k, combining, crossing, sides
 from rlhf_mini.evaluation.records import Record
 from rlhf_mini.pipeline import Pipeline
 
@@ -47,6 +47,12 @@ def divergence(pipeline: Pipeline) -> dict[str, float]:
         **{f"gold_one_{kind}": curve["gold"][0] for kind, curve in curves.items()},
         **{f"gold_best_{kind}": curve["gold"][K] for kind, curve in curves.items()},
     }
+
+
+def kept_instruction(pipeline: Pipeline) -> dict[str, list[float]]:
+    """By turn: how often the story is about the hero of the first turn, and its gold, for three models."""
+    runs = {model: pipeline.measured(attention.adherence, model=model) for model in ("sft", "plain", "ghost")}
+    return {f"{measure}_{model}": run[measure] for model, run in runs.items() for measure in ("hero", "gold")}
 
 
 def _both(declined_unkind: float, declined_kind: float) -> bool:
@@ -94,6 +100,15 @@ CLAIMS = (
         "on unkind ones, where the same few polite sentences come back.",
         divergence,
         lambda m: abs(m["kl_kind"] - m["bound"]) < 0.03 and m["kl_unkind"] < m["bound"] - 0.08,
+        live=False,
+    ),
+    Claim(
+        "ghost attention",
+        "Told in the first turn who the hero is, the model with ghost attention keeps to it in at least six of ten "
+        "conversations at the third turn, and in four of ten at the fifth, two turns beyond its training; trained on the "
+        "same conversations without it, in at most two of ten from the second turn on.",
+        kept_instruction,
+        lambda m: m["hero_ghost"][2] >= 0.6 and m["hero_ghost"][4] >= 0.4 and max(m["hero_plain"][1:]) <= 0.2,
         live=False,
     ),
 )
