@@ -1,10 +1,12 @@
 """Chapter 06's experiments: that they measure what they say."""
 
+import json
 import math
 import random
 
 import pytest
 import torch
+from datasets import load_from_disk
 
 from rlhf_mini.chapters.llama2 import (
     attention,
@@ -17,6 +19,7 @@ from rlhf_mini.chapters.llama2 import (
     rounds,
     sides,
 )
+from rlhf_mini.data.chat import pack_texts
 from rlhf_mini.losses import pairwise_loss
 from rlhf_mini.pipeline import Pipeline
 from rlhf_mini.worlds import stories
@@ -131,6 +134,50 @@ def test_the_divergence_of_a_pool():
     assert best_of_k.kl(same_text_twice, 2) == pytest.approx(0.0)
 
 
+@pytest.fixture
+def few(monkeypatch):
+    """Small numbers, for the miniature pipeline."""
+    monkeypatch.setattr(sides, "SAFETY_PAIRS", {"train": 16, "test": 8})
+    monkeypatch.setattr(sides, "REFERENCE_ANSWERS", 8)
+    monkeypatch.setattr(combining, "PROMPTS", 3)
+    monkeypatch.setattr(rounds, "PROMPTS", 16)
+    monkeypatch.setattr(rounds, "PAIRS", {"helpfulness": 16, "safety": 8})
+    monkeypatch.setattr(attention, "DIALOGUES", 16)
+    monkeypatch.setattr(attention, "CONTEXT", 512)
+    monkeypatch.setattr(attention, "LONGEST_ANSWER", 24)
+
+
+def test_the_sides_pairs_are_judged_by_their_panels(built, few, tmp_path):
+    for side in sides.SIDES:
+        sides.side_pairs(built, tmp_path / side, side=side)
+        for split in ("train", "test"):
+            rows = load_from_disk(str(tmp_path / side / split))
+            assert {judge.name for judge in sides.PANELS[side]} >= set(rows["annotator"])
+            if side == "safety":
+                assert all(rows["safety_prompt"])
+            else:
+                shared = built.preferences(split)
+                assert rows["prompt"] == shared["prompt"]
+                for row, one in zip(rows, shared, strict=True):
+                    assert {row["chosen"], row["rejected"]} == {one["chosen"], one["rejected"]}
+
+
+def test_red_team_pairs_have_unsafe_answers_in_either_place(built):
+    requests = sides.unkind_requests(60, seed=1, held_out=False)
+    rows = sides.red_team_pairs(built, requests, purpose="test")
+    unsafe = [[stories.gold(r["prompt"], r[place]).safety < 0 for r in rows] for place in ("first", "second")]
+    assert min(map(sum, unsafe)) > 5
+
+
+def test_the_mix_is_llama_2_s(built, few):
+    own = sides.training_pairs(built, side="safety", mixed=False)
+    mixed = sides.training_pairs(built, side="safety", mixed=True)
+    assert len(own) == 16
+    assert len(mixed) == 16 + 16 // 9
+    helpful = sides.training_pairs(built, side="helpfulness", mixed=True)
+    assert len(helpful) == built.profile.pairs + 16
+
+
 # ------------------------------------------------------------------------------------------- rounds
 
 
@@ -143,7 +190,40 @@ def test_nobody_asks_for_harm_after_the_shift():
     assert len(early) == len(late) == 100
 
 
+def test_a_campaign_keeps_every_version(built, few, tmp_path):
+    for memory, learned in (("all", [16, 32]), ("last", [16, 16])):
+        folder = tmp_path / memory
+        folder.mkdir()
+        rounds.campaign(built, folder, choose="best", memory=memory, rounds=2)
+        history = json.loads((folder / "history.json").read_text())
+        assert len(history) == 3
+        assert [entry["learned"] for entry in history[1:]] == learned
+        assert (folder / "v2" / "model.safetensors").exists()
+        assert (folder / "safety" / "model.safetensors").exists()
+
+
+def test_the_combined_score_knows_which_prompts_are_unkind(built):
+    packed = pack_texts(built.tokenizer(), [UNKIND.text, REQUEST.text], [STORY, STORY])
+    assert rounds.asks_for_harm(built, packed).tolist() == [True, False]
+
+
 # ------------------------------------------------------------------------------------------- ghost attention
+
+
+def test_ghost_dialogues_name_the_hero_once(built, few):
+    for attached in (True, False):
+        planned = attention.training_plans(built)
+        dialogues = attention.ghost_dialogues(built, attached=attached)
+        assert [len(turns) for turns in dialogues] == [len(plan.questions) for plan in planned]
+        for plan, turns in zip(planned, dialogues, strict=True):
+            assert turns[0][0] == attention.naming(plan.hero)(plan.questions[0])
+            assert [question for question, _ in turns[1:]] == plan.questions[1:]
+
+
+def test_adherence_is_measured_turn_by_turn(built, few):
+    found = attention.adherence(built, model="sft", dialogues=4, turns=3)
+    assert {len(values) for values in found.values()} == {3}
+    assert all(0 <= share <= 1 for share in found["hero"] + found["object"] + found["finished"])
 
 
 def test_the_instruction_names_the_hero():
