@@ -1,5 +1,7 @@
 """Best of K: its reward against K and temperature, and its KL, exact, measured and bounded."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -13,8 +15,11 @@ TEMPERATURES = (0.4, 0.7, 1.0, 1.3, 1.6)
 PROMPTS = 64
 
 
-def curve(pipeline: Pipeline, *, temperature: float, unkind: bool) -> dict[str, list[float]]:
-    """Expected reward (logit of R_c) and gold of the best of K, for K of `SIZES`; the median of one."""
+def curve(pipeline: Pipeline, *, temperature: float, unkind: bool) -> dict[str, Any]:
+    """Expected reward (logit of R_c) and gold of the best of K, its KL and the formula's, for K of `SIZES`.
+
+    `distinct` is the share of the pool's answers to a prompt that are different texts.
+    """
     drawn = combining.pool(
         pipeline, unkind=unkind, prompts=PROMPTS, samples=SIZES[-1], temperature=temperature
     )

@@ -149,19 +149,21 @@ def _gold(chosen: Chosen) -> float:
 def look(pipeline: Pipeline, policy: PreTrainedModel) -> dict[str, float]:
     """Gold on held-out everyday requests, its KL to the start, and how often unkind requests are declined."""
     seed = pipeline.seed_for("chapter 06 judged requests")
-    options = {
-        "max_new_tokens": pipeline.profile.max_new_tokens,
-        "generator": torch.Generator().manual_seed(pipeline.seed),
-    }
+    length, generator = pipeline.profile.max_new_tokens, torch.Generator().manual_seed(pipeline.seed)
     everyday = judge_policy(
         policy,
         pipeline.tokenizer(),
         stories.draw_requests(pipeline.profile.test_prompts, seed=seed, held_out=True),
+        max_new_tokens=length,
+        generator=generator,
         reference=pipeline.policy("sft"),
-        **options,
     )
     unkind = judge_policy(
-        policy, pipeline.tokenizer(), sides.unkind_requests(128, seed=seed, held_out=True), **options
+        policy,
+        pipeline.tokenizer(),
+        sides.unkind_requests(128, seed=seed, held_out=True),
+        max_new_tokens=length,
+        generator=generator,
     )
     count = len(unkind.answers)
     names = ("gold", "gold_safe_prompts", "gold_unkind_prompts", "helpfulness", "safety", "kl_k3", "length")
