@@ -13,7 +13,7 @@ import json
 import os
 import random
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import wraps
@@ -39,6 +39,7 @@ from rlhf_mini.data.pretrained import load_causal_lm
 from rlhf_mini.data.text import held_out, token_stream
 from rlhf_mini.data.tokenizer import encode_prompt, train_tokenizer
 from rlhf_mini.devices import describe, pick_device
+from rlhf_mini.loop import Hook
 from rlhf_mini.methods.ppo import PPOConfig, ppo, value_model_for
 from rlhf_mini.methods.pretrain import block_batches, document_batches, pack_documents, pretrain
 from rlhf_mini.methods.reward_model import normalise, scores, train_reward_model
@@ -257,12 +258,10 @@ def _build_tokenizer(pipeline: Pipeline, folder: Path) -> None:
     train_tokenizer(texts, vocab_size=pipeline.profile.vocab_size).save_pretrained(folder)
 
 
-def _build_base(pipeline: Pipeline, folder: Path) -> None:
-    profile, tokenizer, rng = pipeline.profile, pipeline.tokenizer(), pipeline.rng("documents")
-    if pipeline.base_model is not None:
-        load_causal_lm(pipeline.base_model)[0].save_pretrained(folder)
-        return
-    model = new_llama(
+def untrained_base(pipeline: Pipeline) -> PreTrainedModel:
+    """The stage `base` before its training: the profile's Llama with the pipeline's own first weights."""
+    profile, tokenizer = pipeline.profile, pipeline.tokenizer()
+    return new_llama(
         vocab_size=len(tokenizer),
         width=profile.width,
         layers=profile.layers,
@@ -273,14 +272,30 @@ def _build_base(pipeline: Pipeline, folder: Path) -> None:
         bos_token=tokenizer.bos_token_id,
         seed=pipeline.seed,
     ).to(pipeline.device)
+
+
+def pretrain_base(
+    pipeline: Pipeline, model: PreTrainedModel, *, hooks: Sequence[Hook] = ()
+) -> list[dict[str, float]]:
+    """The training of the stage `base`, in place, from `untrained_base`; returns the history of `fit`."""
+    profile, tokenizer = pipeline.profile, pipeline.tokenizer()
     config, generator = profile.pretrain, pipeline.generator("pretrain")
     if pipeline.text is not None:
         batches = block_batches(token_stream(tokenizer, pipeline.text[0]), config=config, generator=generator)
     else:
+        rng = pipeline.rng("documents")
         documents = pack_documents(tokenizer, [stories.draw_document(rng) for _ in range(profile.documents)])
         check_fits(documents, model)
         batches = document_batches(documents, batch=config.batch, generator=generator)
-    history = pretrain(model, batches, config=config)
+    return pretrain(model, batches, config=config, hooks=hooks)
+
+
+def _build_base(pipeline: Pipeline, folder: Path) -> None:
+    if pipeline.base_model is not None:
+        load_causal_lm(pipeline.base_model)[0].save_pretrained(folder)
+        return
+    model = untrained_base(pipeline)
+    history = pretrain_base(pipeline, model)
     model.save_pretrained(folder)
     _save_history(folder, history)
 
