@@ -43,6 +43,7 @@ from rlhf_mini.tensors import masked_mean
 # token rewards, values and response mask, each (B, T) -> advantages, returns
 Estimate = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 Auxiliary = Callable[[Rollout], Tensor]  # a minibatch -> a scalar loss with a gradient
+OnRollout = Callable[[int, Rollout, dict[str, float]], None]  # iteration, rollout, its metrics
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -268,7 +269,7 @@ def ppo(
     config: PPOConfig,
     generator: torch.Generator,
     hooks: Sequence[Hook] = (),
-    on_rollout: Callable[[int, Rollout, dict[str, float]], None] = lambda iteration, rollout, metrics: None,
+    on_rollout: OnRollout = lambda iteration, rollout, metrics: None,
     estimate: Estimate | None = None,
     auxiliary: Auxiliary | None = None,
     ratio_tolerance: float | None = None,

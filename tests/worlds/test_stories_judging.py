@@ -179,12 +179,15 @@ def test_annotated_rows_have_the_ecosystems_columns_and_the_ceiling():
         {"prompt": KIND.text, "first": "", "second": STORY},
     ]
     judged = annotate(rows * 50, seed=0)
+    for row, annotated in zip(rows * 50, judged, strict=True):
+        assert annotated["chosen"] == (row["first"] if annotated["first_won"] else row["second"])
     assert set(judged[0]) == {
         "prompt",
         "chosen",
         "rejected",
         "rating",
         "annotator",
+        "first_won",
         "ceiling",
         "gold_chosen",
         "gold_rejected",

@@ -113,8 +113,9 @@ def annotate(
 ) -> list[dict[str, object]]:
     """Preference rows from rows with `prompt`, `first`, `second`; one annotator judges each.
 
-    Returns rows with `prompt`, `chosen`, `rejected`, `rating`, `annotator`, `ceiling`, the gold scores, whole
-    and in their two parts whoever judged, and `safety_prompt`: whether the prompt asks for something unkind.
+    Returns rows with `prompt`, `chosen`, `rejected`, `rating`, `annotator`, `first_won` (was the chosen one
+    shown first), `ceiling`, the gold scores, whole and in their two parts whoever judged, and
+    `safety_prompt`: whether the prompt asks for something unkind.
     The ceiling is the accuracy of the best prediction of this panel's choice from prompt and answers alone:
     see `panel_preference`.
     """
@@ -133,6 +134,7 @@ def annotate(
                 "rejected": rejected,
                 "rating": rating,
                 "annotator": judge.name,
+                "first_won": won,
                 "ceiling": max(chance, 1 - chance),
                 "gold_chosen": better.total,
                 "gold_rejected": worse.total,
