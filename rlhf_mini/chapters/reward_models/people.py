@@ -1,6 +1,5 @@
 """The people behind the labels: how far they agree, their biases as labels show them, and whom to trust."""
 
-import random
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -42,62 +41,51 @@ def logistic_fit(features: Tensor, outcomes: Tensor, *, steps: int = 30) -> Tens
     return weights
 
 
-def judged_by(judge: Annotator, rows: list[dict[str, str]], rng: random.Random) -> list[bool]:
-    """Whether the judge prefers the first of each row's two answers."""
-    return [judge.compare(row["prompt"], row["first"], row["second"], rng)[0] for row in rows]
-
-
-def shown(pipeline: Pipeline) -> list[dict[str, str]]:
-    """The held-out pairs, shown in an order that says nothing."""
-    rng, rows = pipeline.rng("chapter 04 shown"), []
-    for row in held_out(pipeline)[0]:
-        first, second = rng.sample((row["chosen"], row["rejected"]), 2)
-        rows.append({"prompt": row["prompt"], "first": first, "second": second})
-    return rows
-
-
 def biases(pipeline: Pipeline) -> dict[str, float]:
-    """Each judge's temperature, length bias and position bias, as a logistic fit to the judge's own choices finds.
+    """Each judge's temperature, length bias and position bias, as a logistic fit to the judge's own labels finds.
 
-    Every judge sees every held-out pair. Choices are explained by the differences in gold and in sentences and
-    by a constant, so that this needs gold; a researcher's own labels would take its place.
+    Which answer was preferred, the one shown first or the other, is explained by the differences in gold and
+    in sentences and by a constant. This needs gold; elsewhere a researcher's own labels take its place.
     """
-    rows = shown(pipeline)
-    golds, lengths = (
-        torch.tensor([measure(row, "first") - measure(row, "second") for row in rows])
-        for measure in (_gold, _length)
-    )
-    features = torch.stack([golds, lengths, torch.ones(len(rows))], 1)
-    numbers: dict[str, float] = {"agreement": stories.agreement(rows)}
+    rows = labelled(pipeline)
+    first = torch.tensor(rows["first_won"])
+    sign = torch.where(first, 1.0, -1.0)  # from chosen less rejected to first less second
+    golds = sign * (torch.tensor(rows["gold_chosen"]) - torch.tensor(rows["gold_rejected"]))
+    sentences = sign * (sentences_of(rows["chosen"]) - sentences_of(rows["rejected"]))
+    features = torch.stack([golds, sentences, torch.ones(len(rows))], 1)
+    numbers: dict[str, float] = {}
     for judge in PANEL:
-        choices = judged_by(judge, rows, random.Random(f"{pipeline.seed} {judge.name}"))
-        slope, length, position = logistic_fit(features, torch.tensor(choices)).tolist()
+        own = torch.tensor([name == judge.name for name in rows["annotator"]])
+        slope, length, position = logistic_fit(features[own], first[own]).tolist()
         numbers |= {
             f"temperature_{judge.name}": 1 / slope,
             f"length_{judge.name}": length / slope,
             f"position_{judge.name}": position / slope,
+            f"first_{judge.name}": float(first[own].double().mean()),
+            f"labels_{judge.name}": float(own.sum()),
         }
     return numbers
 
 
-def swapped(pipeline: Pipeline) -> dict[str, float]:
-    """How often each judge prefers what is shown first, over all pairs in both orders: one half without a bias."""
-    rows = shown(pipeline)
-    turned = [{**row, "first": row["second"], "second": row["first"]} for row in rows]
-    numbers = {}
-    for judge in PANEL:
-        rng = random.Random(f"{pipeline.seed} swapped {judge.name}")
-        firsts = judged_by(judge, rows, rng) + judged_by(judge, turned, rng)
-        numbers[f"first_{judge.name}"] = sum(firsts) / len(firsts)
+def agreements(pipeline: Pipeline) -> dict[str, float]:
+    """How often two different judges of the panel agree on a held-out pair, by rating of its label and in all.
+
+    Exact: from the judges' chances, with the answers in the order in which they were shown.
+    """
+    rows, _ = held_out(pipeline)
+    numbers = {"all": stories.agreement(_shown(rows))}
+    for rating in stories.RATINGS:
+        own = rows.filter(lambda row, rating=rating: row["rating"] == rating)
+        numbers[rating] = stories.agreement(_shown(own))
     return numbers
 
 
-def _gold(row: dict[str, str], side: str) -> float:
-    return stories.gold(row["prompt"], row[side]).total
-
-
-def _length(row: dict[str, str], side: str) -> float:
-    return float(sentences_of([row[side]])[0])
+def _shown(rows: Dataset) -> list[dict[str, str]]:
+    shown = []
+    for row in rows:
+        sides = ("chosen", "rejected") if row["first_won"] else ("rejected", "chosen")
+        shown.append({"prompt": row["prompt"], "first": row[sides[0]], "second": row[sides[1]]})
+    return shown
 
 
 # ------------------------------------------------------------------------------------ uneven annotators

@@ -28,9 +28,9 @@ from rlhf_mini.pipeline import Pipeline
 from rlhf_mini.worlds import stories
 
 K = 6
-PROMPTS = 320
+PROMPTS = 240
 BATCH = 8  # prompts a batch, with all their pairs
-EPOCHS = 2  # of the losses side by side
+EPOCHS = 1  # of the losses side by side
 WATCHED = 400  # held-out pairs looked at along a run
 Table = dict[str, list[Any]]
 
