@@ -33,7 +33,7 @@ from rlhf_mini.worlds.stories.parser import split_sentences
 LABELS = (
     1000  # what most runs of this chapter learn from, where the stage of the pipeline has eight times as many
 )
-BINS = 8
+BINS = 5
 
 
 @dataclasses.dataclass(frozen=True)
