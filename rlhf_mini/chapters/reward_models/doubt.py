@@ -21,8 +21,8 @@ from rlhf_mini.methods.reward_model import scores
 from rlhf_mini.pipeline import Pipeline
 from rlhf_mini.worlds import stories
 
-MEMBERS = 5
-TEXTS = 128  # of each kind
+MEMBERS = 3
+TEXTS = 64  # of each kind
 KINDS = ("SFT model", "base model", "words shuffled", "sentences repeated", "other prompt")
 
 

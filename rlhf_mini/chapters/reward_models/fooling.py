@@ -16,9 +16,9 @@ from rlhf_mini.methods.reward_model import scores
 from rlhf_mini.pipeline import Pipeline
 from rlhf_mini.worlds import stories
 
-STARTS = 16
-ROUNDS = 40
-TRIES = 12
+STARTS = 8
+ROUNDS = 30
+TRIES = 10
 
 
 def search(pipeline: Pipeline) -> tuple[list[str], list[Climb]]:

@@ -8,14 +8,15 @@ from torch import Tensor
 
 from rlhf_mini.chapters.reward_models.people import logistic_fit
 from rlhf_mini.chapters.reward_models.runs import (
+    LABELS,
     Judgement,
     fit_pairs,
     held_out,
     judgement,
     labelled,
     load,
+    member,
     sentences_of,
-    trained,
 )
 from rlhf_mini.pipeline import Pipeline, pack_pairs
 from rlhf_mini.worlds.stories import PANEL
@@ -56,18 +57,11 @@ def in_the_labels(pipeline: Pipeline) -> dict[str, float]:
 
 
 def matched(pipeline: Pipeline, folder: Path) -> None:
-    """A kept run on those pairs alone whose answers have equally many sentences."""
+    """A kept run on pairs whose answers have equally many sentences, as many as `LABELS`."""
     rows = labelled(pipeline)
     _, sentences = differences(rows)
-    equal = rows.select((sentences == 0).nonzero().flatten().tolist())
+    equal = rows.select((sentences == 0).nonzero().flatten()[:LABELS].tolist())
     fit_pairs(pipeline, pack_pairs(pipeline.tokenizer(), equal)).save_pretrained(folder)
-
-
-def matched_count(pipeline: Pipeline) -> int:
-    """How many training pairs have answers of equally many sentences, in whole batches."""
-    _, sentences = differences(labelled(pipeline))
-    batch = pipeline.profile.reward_model.batch
-    return int((sentences == 0).sum()) // batch * batch
 
 
 def priced(pipeline: Pipeline, *, way: str) -> dict[str, float]:
@@ -80,7 +74,7 @@ def priced(pipeline: Pipeline, *, way: str) -> dict[str, float]:
     rows, _ = held_out(pipeline)
     golds, sentences = differences(rows)
     if way == "any":
-        model = load(pipeline.kept(trained, labels=matched_count(pipeline)))
+        model = member(pipeline, 0)
     else:
         model = load(pipeline.kept(matched)) if way == "matched" else pipeline.reward_model()
     found = judgement(pipeline, model)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from rlhf_mini.batch import Pairs
 from rlhf_mini.chapters.reward_models.runs import (
-    LABELS,
+    TESTED,
     fit_pairs,
     held_out,
     judgement,
@@ -26,7 +26,7 @@ from rlhf_mini.worlds.stories import PANEL, Annotator
 
 CARELESS = tuple(Annotator(name=name, temperature=12.0) for name in ("Eve", "Finn", "Gus", "Hal"))
 CROWD = (*PANEL, *CARELESS)
-CROWD_LABELS = 2 * LABELS
+CROWD_LABELS = 960
 
 
 def logistic_fit(features: Tensor, outcomes: Tensor, *, steps: int = 30) -> Tensor:
@@ -136,4 +136,4 @@ def scales_of_crowd(pipeline: Pipeline) -> dict[str, Any]:
 
 def crowd(pipeline: Pipeline, *, way: str) -> dict[str, float]:
     """The kept run judged on the held-out pairs, whose labels are the panel's."""
-    return judgement(pipeline, load(pipeline.kept(crowd_model, way=way))).metrics()
+    return judgement(pipeline, load(pipeline.kept(crowd_model, way=way)), count=TESTED).metrics()

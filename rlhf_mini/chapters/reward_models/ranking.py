@@ -11,7 +11,14 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from rlhf_mini.batch import Pairs, Rankings, Ratings, pack_rows
-from rlhf_mini.chapters.reward_models.runs import config_for, held_out, judgement, leads_on, start_from
+from rlhf_mini.chapters.reward_models.runs import (
+    TESTED,
+    config_for,
+    held_out,
+    judgement,
+    leads_on,
+    start_from,
+)
 from rlhf_mini.data.chat import answer
 from rlhf_mini.data.tokenizer import encode_prompt, encode_response
 from rlhf_mini.losses import (
@@ -27,11 +34,11 @@ from rlhf_mini.models import freeze
 from rlhf_mini.pipeline import Pipeline
 from rlhf_mini.worlds import stories
 
-K = 6
-PROMPTS = 240
-BATCH = 8  # prompts a batch, with all their pairs
+K = 5
+PROMPTS = 160
+BATCH = 2  # prompts a batch, with all their pairs
 EPOCHS = 1  # of the losses side by side
-WATCHED = 400  # held-out pairs looked at along a run
+WATCHED = 250  # held-out pairs looked at along a run
 Table = dict[str, list[Any]]
 
 
@@ -134,8 +141,9 @@ def learned(pipeline: Pipeline, *, way: str) -> dict[str, float]:
     else:
         train_on_rankings(model, ranked, config=config, generator=generator, loss=RANKING_LOSSES[way])
     normalise(model, ranked.answers)
-    found = judgement(pipeline, freeze(model))
-    return {**found.metrics(), "overconfidence": found.curve().overconfidence, "deviation": model.config.std}
+    found = judgement(pipeline, freeze(model), count=TESTED)
+    largest = float(found.leads.abs().max())
+    return {**found.metrics(), "overconfidence": found.curve().overconfidence, "largest": largest}
 
 
 # ------------------------------------------------------------------------------- together or shuffled
@@ -155,7 +163,7 @@ def along(pipeline: Pipeline, *, way: str) -> dict[str, list[float]]:
     updates = PROMPTS // BATCH
 
     def hook(step: int, entry: dict[str, float]) -> None:
-        if step in (1, updates // 4, updates // 2, 3 * updates // 4, updates):
+        if step in (1, updates // 4, updates // 2, updates):
             model.eval()
             log["step"].append(step)
             log["train"].append(loss_on(model, some))

@@ -34,6 +34,7 @@ LABELS = (
     1000  # what most runs of this chapter learn from, where the stage of the pipeline has eight times as many
 )
 BINS = 5
+TESTED = 500  # held-out pairs that the cheaper comparisons are judged on
 
 
 @dataclasses.dataclass(frozen=True)
