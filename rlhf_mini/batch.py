@@ -81,14 +81,16 @@ class Pairs:
         chosen: the preferred sequences.
         rejected: the others, as many.
         margin: ``(B,)``, by how much the scores should differ at least; None for no margin.
+        weight: ``(B,)``, how much each pair counts, 0 or above, 1 being as usual; None for all alike.
 
     Raises:
-        ValueError: if the numbers of rows differ or a margin is not finite.
+        ValueError: if the numbers of rows differ, a margin or a weight is not finite, or a weight is below 0.
     """
 
     chosen: Sequences
     rejected: Sequences
     margin: Tensor | None = None
+    weight: Tensor | None = None
 
     def __post_init__(self) -> None:
         """Check that the parts belong together."""
@@ -97,26 +99,120 @@ class Pairs:
                 f"{len(self.chosen)} chosen and {len(self.rejected)} rejected sequences are not pairs: "
                 "every row needs a winner and a loser."
             )
-        if self.margin is not None:
-            if self.margin.shape != (len(self),):
-                raise ValueError(
-                    f"margin must be ({len(self)},), one a pair; received {tuple(self.margin.shape)}."
-                )
-            require_finite(torch.ones_like(self.margin, dtype=torch.bool), margin=self.margin)
+        for name, numbers in (("margin", self.margin), ("weight", self.weight)):
+            if numbers is not None:
+                _require_one_each(len(self), "pair", **{name: numbers})
+        if self.weight is not None and (self.weight < 0).any():
+            raise ValueError(f"A weight must be 0 or above; the least is {float(self.weight.min())}.")
 
     def __len__(self) -> int:
         """The number of pairs, B."""
         return len(self.chosen)
 
+    @property
+    def lengths(self) -> Tensor:
+        """Real tokens in each pair, both sequences together, ``(B,)``."""
+        return self.chosen.lengths + self.rejected.lengths
+
     def rows(self, index: Index) -> "Pairs":
         """The chosen pairs, in the order chosen."""
         margin = None if self.margin is None else self.margin[index]
-        return Pairs(self.chosen.rows(index), self.rejected.rows(index), margin)
+        weight = None if self.weight is None else self.weight[index]
+        return Pairs(self.chosen.rows(index), self.rejected.rows(index), margin, weight)
 
     def to(self, device: torch.device | str) -> "Pairs":
         """The same batch on another device."""
         margin = None if self.margin is None else self.margin.to(device)
-        return Pairs(self.chosen.to(device), self.rejected.to(device), margin)
+        weight = None if self.weight is None else self.weight.to(device)
+        return Pairs(self.chosen.to(device), self.rejected.to(device), margin, weight)
+
+
+@dataclass(frozen=True, eq=False)
+class Rankings:
+    """A batch of rankings: k answers to each of B prompts, the best first.
+
+    Where only the best was picked, as by the labellers of Ziegler et al. (2019), it stands first and the
+    others behind it in any order.
+
+    Attributes:
+        answers: ``B · k`` sequences, the k of a prompt one after the other, from best to worst.
+        k: answers a prompt, at least 2.
+
+    Raises:
+        ValueError: if k is below 2, or the sequences do not divide into groups of k.
+
+    Example:
+        >>> answers = pack_rows([[1]] * 4, [[7, 2], [8, 2], [9, 2], [6, 2]], pad_token=0)
+        >>> Rankings(answers, k=2).rows([1]).answers.tokens  # the second prompt's two answers
+        tensor([[1, 9, 2],
+                [1, 6, 2]])
+    """
+
+    answers: Sequences
+    k: int
+
+    def __post_init__(self) -> None:
+        """Check that the groups are whole."""
+        if self.k < 2 or len(self.answers) % self.k:
+            raise ValueError(
+                f"{len(self.answers)} sequences are no rankings of k = {self.k} answers each: give k of them "
+                "for every prompt, at least 2."
+            )
+
+    def __len__(self) -> int:
+        """The number of prompts, B."""
+        return len(self.answers) // self.k
+
+    @property
+    def lengths(self) -> Tensor:
+        """Real tokens in each ranking, all its sequences together, ``(B,)``."""
+        return self.answers.lengths.view(-1, self.k).sum(1)
+
+    def rows(self, index: Index) -> "Rankings":
+        """The chosen prompts with all their answers, in the order chosen."""
+        places = torch.arange(len(self.answers)).view(-1, self.k)[index]
+        return Rankings(self.answers.rows(places.flatten()), self.k)
+
+    def to(self, device: torch.device | str) -> "Rankings":
+        """The same batch on another device."""
+        return Rankings(self.answers.to(device), self.k)
+
+
+@dataclass(frozen=True, eq=False)
+class Ratings:
+    """A batch of answers, each with the number that somebody gave it.
+
+    Attributes:
+        answers: the sequences.
+        ratings: ``(B,)``, one a sequence, higher for better.
+
+    Raises:
+        ValueError: if there is not one rating a sequence, or one is not finite.
+    """
+
+    answers: Sequences
+    ratings: Tensor
+
+    def __post_init__(self) -> None:
+        """Check that every answer has its rating."""
+        _require_one_each(len(self), "sequence", ratings=self.ratings)
+
+    def __len__(self) -> int:
+        """The number of rated answers, B."""
+        return len(self.answers)
+
+    @property
+    def lengths(self) -> Tensor:
+        """Real tokens in each sequence, ``(B,)``."""
+        return self.answers.lengths
+
+    def rows(self, index: Index) -> "Ratings":
+        """The chosen answers, in the order chosen."""
+        return Ratings(self.answers.rows(index), self.ratings[index])
+
+    def to(self, device: torch.device | str) -> "Ratings":
+        """The same batch on another device."""
+        return Ratings(self.answers.to(device), self.ratings.to(device))
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,11 +254,7 @@ class Rollout:
                 f"A rollout holds constants, but {', '.join(attached)} require a gradient. Use .detach()."
             )
         scores = numbers.pop("scores")
-        if scores.shape != (len(self),):
-            raise ValueError(
-                f"scores must be ({len(self)},), one a sequence; received {tuple(scores.shape)}."
-            )
-        require_finite(torch.ones_like(scores, dtype=torch.bool), scores=scores)
+        _require_one_each(len(self), "sequence", scores=scores)
         require_same_shape(tokens=self.sequences.tokens, **numbers)
         require_finite(self.sequences.response, **numbers)
 
@@ -229,6 +321,13 @@ def pack_rows(
     )
     mask = column < ends
     return Sequences(tokens, mask, mask & (column >= lengths[:, :1]))
+
+
+def _require_one_each(count: int, what: str, **numbers: Tensor) -> None:
+    for name, tensor in numbers.items():
+        if tensor.shape != (count,):
+            raise ValueError(f"{name} must be ({count},), one a {what}; received {tuple(tensor.shape)}.")
+        require_finite(torch.ones_like(tensor, dtype=torch.bool), **{name: tensor})
 
 
 def _refuse_rows(bad: Tensor, what: str) -> None:

@@ -3,8 +3,9 @@
 A line names the loss, its arguments in order, which of them training moves, its hyperparameters, and a plain
 reference: the same formula on single numbers, in double precision, written with ``math`` only.
 
-Arguments are drawn by name: ``logp…`` is negative, everything else has either sign. Losses per token get
-``(3, 4)`` numbers, losses per sequence ``(5,)``.
+Arguments are drawn by name: ``logp…`` is negative, ``best`` numbers a column for each row, everything else
+has either sign. Losses per token get ``(3, 4)`` numbers, losses per sequence ``(5,)``, losses per ranking
+``(5, 4)``: one loss a row there, which the plain reference computes from the row.
 """
 
 import inspect
@@ -12,23 +13,30 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import combinations
 
 import pytest
 import torch
 
 from rlhf_mini.losses import (
+    all_pairs_loss,
+    best_of_k_loss,
+    focal_pairwise_loss,
     next_token_loss,
     pairwise_loss,
+    plackett_luce_loss,
     policy_gradient_loss,
     ppo_policy_loss,
     ppo_value_loss,
+    rating_loss,
     ratio_policy_loss,
+    score_penalty,
     value_loss,
 )
 from rlhf_mini.tensors import masked_mean, zero_off_mask
 
 F64 = torch.float64
-TOKEN, SEQUENCE = (3, 4), (5,)
+TOKEN, SEQUENCE, RANKING = (3, 4), (5,), (5, 4)
 
 
 @dataclass(frozen=True)
@@ -43,6 +51,14 @@ class Case:
     options: dict[str, float] = field(default_factory=dict)
     keywords: tuple[str, ...] = ()  # tensors passed by name
 
+    @property
+    def losses_shape(self) -> tuple[int, ...]:
+        return self.shape[:1] if self.shape == RANKING else self.shape
+
+    def of_entry(self, tensor: torch.Tensor, index: int) -> float | list[float]:
+        """What the loss number `index` depends on: a number, or a row of them."""
+        return tensor[index].tolist() if self.shape == RANKING else float(tensor.flatten()[index])
+
     def __call__(self, tensors: dict[str, torch.Tensor]) -> torch.Tensor:
         by_place = [tensors[name] for name in self.arguments if name not in self.keywords]
         by_name = {name: tensors[name] for name in self.keywords}
@@ -50,10 +66,14 @@ class Case:
 
     def draw(self, *, seed: int = 0, dtype: torch.dtype = F64, scale: float = 1.0) -> dict[str, torch.Tensor]:
         generator = torch.Generator().manual_seed(seed)
-        drawn = {
-            name: scale * torch.randn(self.shape, generator=generator, dtype=F64) for name in self.arguments
-        }
-        return {name: (-x.abs() if name.startswith("logp") else x).to(dtype) for name, x in drawn.items()}
+        drawn = {}
+        for name in self.arguments:
+            if name == "best":
+                drawn[name] = torch.randint(self.shape[1], self.shape[:1], generator=generator)
+                continue
+            x = scale * torch.randn(self.shape, generator=generator, dtype=F64)
+            drawn[name] = (-x.abs() if name.startswith("logp") else x).to(dtype)
+        return drawn
 
 
 def language_reference(logp: float) -> float:
@@ -87,7 +107,37 @@ def squared_reference(value: float, target: float) -> float:
     return 0.5 * (value - target) ** 2
 
 
+def focal_reference(chosen: float, rejected: float, focus: float) -> float:
+    p = 1 / (1 + math.exp(-(chosen - rejected)))
+    return -((1 - 2 * max(0.0, p - 0.5)) ** focus) * math.log(p)
+
+
+def penalty_reference(score: float, limit: float) -> float:
+    edge = 0.99 * limit
+    if abs(score) <= edge:
+        return -(math.log(score + limit) + math.log(limit - score))
+    slope = 2 * edge / (limit**2 - edge**2)  # of −log(L² − x²)
+    return -math.log(limit**2 - edge**2) + slope * (abs(score) - edge)
+
+
+def all_pairs_reference(scores: list[float]) -> float:
+    pairs = list(combinations(scores, 2))
+    return sum(pairwise_reference(better, worse) for better, worse in pairs) / len(pairs)
+
+
+def plackett_luce_reference(scores: list[float]) -> float:
+    chance = 1.0
+    for place, score in enumerate(scores):
+        chance *= math.exp(score) / sum(math.exp(left) for left in scores[place:])
+    return -math.log(chance)
+
+
+def best_of_k_reference(scores: list[float], best: int) -> float:
+    return -math.log(math.exp(scores[best]) / sum(math.exp(score) for score in scores))
+
+
 PAIR, MARGIN = ("chosen", "rejected"), ("margin",)
+SCORES = ("scores",)
 PPO = ("logp", "logp_old", "advantages")
 VALUE = ("values", "values_old", "returns")
 LOSSES = {
@@ -96,12 +146,23 @@ LOSSES = {
     "margin": Case(
         pairwise_loss, pairwise_reference, PAIR + MARGIN, PAIR + MARGIN, SEQUENCE, keywords=MARGIN
     ),
+    "focal": Case(focal_pairwise_loss, focal_reference, PAIR, PAIR, SEQUENCE, {"focus": 2.0}),
+    "unfocused": Case(focal_pairwise_loss, focal_reference, PAIR, PAIR, SEQUENCE, {"focus": 0.0}),
+    "penalty": Case(score_penalty, penalty_reference, SCORES, SCORES, SEQUENCE, {"limit": 1.0}),
+    "rating": Case(rating_loss, squared_reference, ("scores", "ratings"), SCORES, SEQUENCE),
+    "all pairs": Case(all_pairs_loss, all_pairs_reference, SCORES, SCORES, RANKING),
+    "plackett-luce": Case(plackett_luce_loss, plackett_luce_reference, SCORES, SCORES, RANKING),
+    "best of k": Case(best_of_k_loss, best_of_k_reference, ("scores", "best"), SCORES, RANKING),
     "policy gradient": Case(policy_gradient_loss, gradient_reference, ("logp", "weights"), ("logp",), TOKEN),
     "ratio policy": Case(ratio_policy_loss, ratio_reference, PPO, ("logp",), TOKEN),
     "value": Case(value_loss, squared_reference, ("values", "returns"), ("values",), TOKEN),
     "ppo policy": Case(ppo_policy_loss, policy_reference, PPO, ("logp",), TOKEN, {"clip_range": 0.2}),
     "ppo value": Case(ppo_value_loss, value_reference, VALUE, ("values",), TOKEN, {"clip_range": 0.2}),
 }
+
+
+def in_float32(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: x.float() if x.is_floating_point() else x for name, x in tensors.items()}
 
 
 @pytest.fixture(params=LOSSES.values(), ids=LOSSES.keys())
@@ -114,7 +175,7 @@ def test_equals_the_plain_reference(case):
         tensors = case.draw(seed=seed)
         losses = case(tensors).flatten()
         for index, loss in enumerate(losses):
-            numbers = [float(tensors[name].flatten()[index]) for name in case.arguments]
+            numbers = [case.of_entry(tensors[name], index) for name in case.arguments]
             assert math.isclose(
                 loss, case.reference(*numbers, *case.options.values()), rel_tol=1e-11, abs_tol=1e-12
             )
@@ -123,20 +184,21 @@ def test_equals_the_plain_reference(case):
 @pytest.mark.parametrize("dtype", [torch.float32, F64])
 def test_is_not_reduced_and_keeps_the_dtype(case, dtype):
     losses = case(case.draw(dtype=dtype))
-    assert losses.shape == case.shape
+    assert losses.shape == case.losses_shape
     assert losses.dtype == dtype
 
 
 def test_float32_agrees_with_float64(case):
     tensors = case.draw()
-    single = case({name: x.float() for name, x in tensors.items()})
+    single = case(in_float32(tensors))
     torch.testing.assert_close(single.double(), case(tensors), rtol=1e-5, atol=1e-6)
 
 
 def test_gradients_are_right_and_go_only_where_training_moves(case):
-    tensors = {name: x.requires_grad_() for name, x in case.draw().items()}
-    gradients = torch.autograd.grad(case(tensors).sum(), list(tensors.values()), allow_unused=True)
-    for name, gradient in zip(tensors, gradients, strict=True):
+    tensors = case.draw()
+    leaves = {name: x.requires_grad_() for name, x in tensors.items() if x.is_floating_point()}
+    gradients = torch.autograd.grad(case(tensors).sum(), list(leaves.values()), allow_unused=True)
+    for name, gradient in zip(leaves, gradients, strict=True):
         assert (gradient is not None and bool((gradient != 0).any())) == (name in case.trained), name
     constants = {name: x.detach() for name, x in tensors.items()}
 
@@ -153,8 +215,10 @@ def test_each_entry_depends_on_its_own_arguments_only(case):
         def of_one(x: torch.Tensor, name: str = name, tensors: dict = tensors) -> torch.Tensor:
             return case({**tensors, name: x}).flatten()
 
-        jacobian = torch.autograd.functional.jacobian(of_one, tensors[name]).flatten(1)
-        assert torch.equal(jacobian, torch.diag(jacobian.diagonal()))
+        jacobian = torch.autograd.functional.jacobian(of_one, tensors[name])
+        jacobian = jacobian.reshape(len(jacobian), len(jacobian), -1)  # loss, entry or row, place in the row
+        own = torch.eye(len(jacobian), dtype=torch.bool)
+        assert (jacobian[~own] == 0).all()
 
 
 def test_one_step_down_lowers_it(case):
@@ -173,14 +237,21 @@ def test_batch_order_is_irrelevant(case):
 
 @pytest.mark.parametrize("junk", [math.nan, math.inf, -math.inf, 1e30, -1e30])
 def test_junk_under_the_mask_changes_neither_value_nor_gradient(case, junk):
-    mask = torch.rand(case.shape, generator=torch.Generator().manual_seed(3)) < 0.6
+    mask = torch.rand(case.losses_shape, generator=torch.Generator().manual_seed(3)) < 0.6
+    entries = mask.view(*mask.shape, *(1 for _ in case.shape[mask.ndim :])).expand(case.shape)
     results = []
     for filler in (0.0, junk):
-        tensors = {name: torch.where(mask, x, filler) for name, x in case.draw().items()}
+        tensors = case.draw()
+        for name, x in tensors.items():
+            if x.is_floating_point():
+                tensors[name] = torch.where(entries, x, filler)
         leaves = [tensors[name].requires_grad_() for name in case.trained]
         after = masked_mean(case(tensors), mask)  # the junk goes through the loss, and the mean leaves it out
         gradients = [gradient[mask] for gradient in torch.autograd.grad(after, leaves)]
-        before = masked_mean(case({name: zero_off_mask(x, mask) for name, x in tensors.items()}), mask)
+        emptied = {
+            name: zero_off_mask(x, entries) if x.is_floating_point() else x for name, x in tensors.items()
+        }
+        before = masked_mean(case(emptied), mask)
         clean = torch.autograd.grad(before, leaves)  # the junk is left out before: nothing of it anywhere
         assert all((gradient[~mask] == 0).all() for gradient in clean)
         results.append([after.detach(), before.detach(), *gradients, *clean])
@@ -190,14 +261,14 @@ def test_junk_under_the_mask_changes_neither_value_nor_gradient(case, junk):
 
 def test_large_arguments_stay_finite(case):
     tensors = {name: x.requires_grad_(name in case.trained) for name, x in case.draw(scale=30.0).items()}
-    losses = case({name: x.float() for name, x in tensors.items()})
+    losses = case(in_float32(tensors))
     assert torch.isfinite(losses).all()
     gradients = torch.autograd.grad(losses.sum(), [tensors[name] for name in case.trained])
     assert all(torch.isfinite(gradient).all() for gradient in gradients)
 
 
 def test_unequal_shapes_are_refused_by_name(case, unchecked):
-    for name in case.arguments[1:]:
+    for name in set(case.arguments[1:]) - {"best"}:  # numbers of columns have their own message
         tensors = case.draw()
         tensors[name] = tensors[name][..., None]
         message = f"These must share one shape: {case.arguments[0]} {case.shape}"
