@@ -23,9 +23,15 @@ from filelock import FileLock, Timeout
 
 from rlhf_mini import __version__
 
+CACHE_VARIABLE = "RLHF_MINI_CACHE"
 MANIFEST = "manifest.json"
 _BUILDING, _DAMAGED = ".building", ".damaged"
 _log = logging.getLogger(__name__)
+
+
+def cache_folder() -> Path:
+    """Where results are kept: RLHF_MINI_CACHE, else `~/.cache/rlhf_mini`."""
+    return Path(os.environ.get(CACHE_VARIABLE) or Path.home() / ".cache" / "rlhf_mini")
 
 
 class Store:

@@ -151,8 +151,8 @@ def _claims_of(options: argparse.Namespace, seed: int) -> int:
 def _doctor(options: argparse.Namespace) -> int:
     import torch
 
+    from rlhf_mini.cache import cache_folder
     from rlhf_mini.devices import describe, pick_device, thread_count
-    from rlhf_mini.pipeline import cache_folder
     from rlhf_mini.profiles import pick_profile
 
     print(f"rlhf-mini {__version__}, Python {platform.python_version()}, {platform.platform()}")

@@ -72,6 +72,85 @@ class OptimizerConfig:
         return self.learning_rate * (1 - decayed * (1 - self.final_fraction))
 
 
+class Training:
+    """The optimizer of one module and what it has logged, taken one step at a time.
+
+    For a method that decides by itself what happens between two steps, as PPO does with its rollouts; where
+    the batches are known beforehand, `fit` is the shorter way. Use it as a context, which shows the progress
+    bar:
+
+    >>> module = nn.Linear(1, 1, bias=False)
+    >>> with Training(module, optimizer=OptimizerConfig(learning_rate=0.1), steps=2) as training:
+    ...     for _ in range(2):
+    ...         entry = training.step(torch.ones(4, 1), lambda x: (module(x).square().mean(), {}))
+    >>> len(training.history), sorted(entry)
+    (2, ['grad_norm', 'learning_rate', 'loss', 'seconds'])
+
+    Args and errors are those of `fit`; `steps` is how many steps the learning rate's schedule is laid out
+    for, and a step beyond them raises ValueError.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        *,
+        optimizer: OptimizerConfig,
+        steps: int,
+        hooks: Sequence[Hook] = (),
+        description: str = "",
+    ) -> None:
+        self.adamw = _adamw(module, optimizer, steps)
+        self.parameters = [parameter for group in self.adamw.param_groups for parameter in group["params"]]
+        self.device = self.parameters[0].device
+        self.config, self.steps, self.hooks = optimizer, steps, hooks
+        self.history: list[dict[str, float]] = []
+        self._bar = progress_bar(total=steps, description=description)
+        self._since = time.perf_counter()
+
+    def __enter__(self) -> "Training":
+        """Start the clock of the first step."""
+        self._since = time.perf_counter()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Close the progress bar."""
+        self._bar.close()
+
+    def step(self, batch: Batch, loss_fn: Callable[[Batch], tuple[Tensor, Metrics]]) -> dict[str, float]:
+        """One step of the optimizer; returns its entry, which is also the history's last.
+
+        The entry's `seconds` count from the end of the step before.
+        """
+        step = len(self.history) + 1
+        learning_rate = self._set_rate(step)
+        with autocast(self.device):
+            loss, metrics = loss_fn(batch)
+        _check(loss, metrics, step)
+        loss.backward()
+        grad_norm = nn.utils.clip_grad_norm_(self.parameters, self.config.clip_norm)
+        entry = _as_floats({"loss": loss, "grad_norm": grad_norm, **metrics})
+        _refuse_non_finite(entry, step, self.steps)
+        self.adamw.step()
+        self.adamw.zero_grad(set_to_none=True)
+        now = time.perf_counter()
+        entry |= {"learning_rate": learning_rate, "seconds": now - self._since}
+        for hook in self.hooks:
+            hook(step, entry)
+        self._since = time.perf_counter()
+        self.history.append(entry)
+        self._bar.set_postfix_str(f"loss {entry['loss']:.4g}", refresh=False)
+        self._bar.update()
+        return entry
+
+    def _set_rate(self, step: int) -> float:
+        if step > self.steps:
+            raise ValueError(f"step {step} of a training that was laid out for {self.steps} steps")
+        learning_rate = self.config.rate_at(step, self.steps)
+        for group in self.adamw.param_groups:
+            group["lr"] = learning_rate
+        return learning_rate
+
+
 def fit(
     module: nn.Module,
     batches: Iterable[Batch],
@@ -108,36 +187,15 @@ def fit(
     >>> len(history), round(module.weight.item(), 2)
     (200, 3.0)
     """
-    adamw = _adamw(module, optimizer, steps)
-    parameters = [parameter for group in adamw.param_groups for parameter in group["params"]]
-    device = parameters[0].device
-    source, history = iter(batches), []
-    with progress_bar(total=steps, description=description) as bar:
+    source = iter(batches)
+    with Training(module, optimizer=optimizer, steps=steps, hooks=hooks, description=description) as training:
         for step in range(1, steps + 1):
-            started = time.perf_counter()
-            learning_rate = optimizer.rate_at(step, steps)
-            for group in adamw.param_groups:
-                group["lr"] = learning_rate
-            # Two contexts, not one: autocast remembers weights it has cast, and those cast while sampling
-            # without gradients must not be reused in the loss.
-            with autocast(device):
+            # Autocast remembers weights it has cast, and those cast while sampling without gradients must
+            # not be reused in the loss: the batch has a context of its own.
+            with autocast(training.device):
                 batch = _next(source, step, steps)
-            with autocast(device):
-                loss, metrics = loss_fn(batch)
-            _check(loss, metrics, step)
-            loss.backward()
-            grad_norm = nn.utils.clip_grad_norm_(parameters, optimizer.clip_norm)
-            entry = _as_floats({"loss": loss, "grad_norm": grad_norm, **metrics})
-            _refuse_non_finite(entry, step, steps)
-            adamw.step()
-            adamw.zero_grad(set_to_none=True)
-            entry |= {"learning_rate": learning_rate, "seconds": time.perf_counter() - started}
-            for hook in hooks:
-                hook(step, entry)
-            history.append(entry)
-            bar.set_postfix_str(f"loss {entry['loss']:.4g}", refresh=False)
-            bar.update()
-    return history
+            training.step(batch, loss_fn)
+    return training.history
 
 
 def _adamw(module: nn.Module, config: OptimizerConfig, steps: int) -> torch.optim.AdamW:

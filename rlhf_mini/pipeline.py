@@ -10,10 +10,9 @@ nothing and it is read back. Models and tokenizers are saved as `transformers` s
 
 import hashlib
 import json
-import os
 import random
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import wraps
@@ -31,7 +30,7 @@ from transformers import (
 )
 
 from rlhf_mini.batch import Pairs, Rollout
-from rlhf_mini.cache import Store, read_manifest
+from rlhf_mini.cache import Store, cache_folder, read_manifest
 from rlhf_mini.code_version import code_version
 from rlhf_mini.data.chat import answer, pack_texts, response_texts
 from rlhf_mini.data.load import load_text
@@ -39,7 +38,8 @@ from rlhf_mini.data.pretrained import load_causal_lm
 from rlhf_mini.data.text import held_out, token_stream
 from rlhf_mini.data.tokenizer import encode_prompt, train_tokenizer
 from rlhf_mini.devices import describe, pick_device
-from rlhf_mini.methods.ppo import PPOConfig, ppo, value_model_for
+from rlhf_mini.loop import Hook
+from rlhf_mini.methods.ppo import OnRollout, PPOConfig, ppo, value_model_for
 from rlhf_mini.methods.pretrain import block_batches, document_batches, pack_documents, pretrain
 from rlhf_mini.methods.reward_model import normalise, scores, train_reward_model
 from rlhf_mini.methods.sft import check_fits, sft
@@ -47,13 +47,6 @@ from rlhf_mini.models import copy_of, freeze, new_llama, new_reward_model
 from rlhf_mini.parallel import side_by_side
 from rlhf_mini.profiles import Profile, pick_profile
 from rlhf_mini.worlds import stories
-
-CACHE_VARIABLE = "RLHF_MINI_CACHE"
-
-
-def cache_folder() -> Path:
-    """Where stages are kept: RLHF_MINI_CACHE, else `~/.cache/rlhf_mini`."""
-    return Path(os.environ.get(CACHE_VARIABLE) or Path.home() / ".cache" / "rlhf_mini")
 
 
 def _state_of(folder: Path) -> dict[str, list[int]]:
@@ -257,12 +250,10 @@ def _build_tokenizer(pipeline: Pipeline, folder: Path) -> None:
     train_tokenizer(texts, vocab_size=pipeline.profile.vocab_size).save_pretrained(folder)
 
 
-def _build_base(pipeline: Pipeline, folder: Path) -> None:
-    profile, tokenizer, rng = pipeline.profile, pipeline.tokenizer(), pipeline.rng("documents")
-    if pipeline.base_model is not None:
-        load_causal_lm(pipeline.base_model)[0].save_pretrained(folder)
-        return
-    model = new_llama(
+def untrained_base(pipeline: Pipeline) -> PreTrainedModel:
+    """The stage `base` before its training: the profile's Llama with the pipeline's own first weights."""
+    profile, tokenizer = pipeline.profile, pipeline.tokenizer()
+    return new_llama(
         vocab_size=len(tokenizer),
         width=profile.width,
         layers=profile.layers,
@@ -273,14 +264,30 @@ def _build_base(pipeline: Pipeline, folder: Path) -> None:
         bos_token=tokenizer.bos_token_id,
         seed=pipeline.seed,
     ).to(pipeline.device)
+
+
+def pretrain_base(
+    pipeline: Pipeline, model: PreTrainedModel, *, hooks: Sequence[Hook] = ()
+) -> list[dict[str, float]]:
+    """The training of the stage `base`, in place, from `untrained_base`; returns the history of `fit`."""
+    profile, tokenizer = pipeline.profile, pipeline.tokenizer()
     config, generator = profile.pretrain, pipeline.generator("pretrain")
     if pipeline.text is not None:
         batches = block_batches(token_stream(tokenizer, pipeline.text[0]), config=config, generator=generator)
     else:
+        rng = pipeline.rng("documents")
         documents = pack_documents(tokenizer, [stories.draw_document(rng) for _ in range(profile.documents)])
         check_fits(documents, model)
         batches = document_batches(documents, batch=config.batch, generator=generator)
-    history = pretrain(model, batches, config=config)
+    return pretrain(model, batches, config=config, hooks=hooks)
+
+
+def _build_base(pipeline: Pipeline, folder: Path) -> None:
+    if pipeline.base_model is not None:
+        load_causal_lm(pipeline.base_model)[0].save_pretrained(folder)
+        return
+    model = untrained_base(pipeline)
+    history = pretrain_base(pipeline, model)
     model.save_pretrained(folder)
     _save_history(folder, history)
 
@@ -334,27 +341,35 @@ def _build_reward_model(pipeline: Pipeline, folder: Path) -> None:
     _save_history(folder, history)
 
 
-def _run_ppo(pipeline: Pipeline, folder: Path, config: PPOConfig) -> None:
-    tokenizer, reward_model = pipeline.tokenizer(), pipeline.reward_model()
-    policy, reference = copy_of(pipeline.policy("sft")), pipeline.policy("sft")
+def prompts_for_ppo(pipeline: Pipeline) -> tuple[list[tuple[int, ...]], OnRollout]:
+    """The encoded requests that PPO answers, and what adds `gold` to a rollout's metrics.
+
+    Gold is the truth: logged, but never trained on.
+    """
+    tokenizer = pipeline.tokenizer()
     requests = stories.draw_requests(4000, seed=pipeline.seed_for("PPO prompts"))
     words = {tuple(encode_prompt(tokenizer, request.text)): request.text for request in requests}
 
     def add_gold(iteration: int, rollout: Rollout, metrics: dict[str, float]) -> None:
-        """The truth, logged but never trained on."""
         prompts = rollout.sequences.mask & ~rollout.sequences.response
         rows = zip(rollout.sequences.tokens, prompts, strict=True)
         asked = [words[tuple(tokens[prompt].tolist())] for tokens, prompt in rows]
         golds = stories.gold_scores(asked, response_texts(tokenizer, rollout.sequences))
         metrics["gold"] = sum(golds) / len(golds)
 
+    return [*words], add_gold
+
+
+def _run_ppo(pipeline: Pipeline, folder: Path, config: PPOConfig) -> None:
+    reward_model, policy = pipeline.reward_model(), copy_of(pipeline.policy("sft"))
+    prompts, add_gold = prompts_for_ppo(pipeline)
     log = ppo(
         policy,
         value_model_for(reward_model).requires_grad_(True),
-        reference,
+        pipeline.policy("sft"),
         lambda sequences: scores(reward_model, sequences),
-        tokenizer,
-        [*words],
+        pipeline.tokenizer(),
+        prompts,
         config=config,
         generator=pipeline.generator("ppo"),
         on_rollout=add_gold,

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from rlhf_mini.loop import OptimizerConfig, fit
+from rlhf_mini.loop import OptimizerConfig, Training, fit
 
 CONFIG = OptimizerConfig(learning_rate=0.1)
 Loss = Callable[[Tensor], tuple[Tensor, dict[str, Tensor | float]]]
@@ -324,3 +324,32 @@ def test_metrics_that_cannot_be_recorded(metrics: dict[str, Tensor | float], mes
     module = linear()
     with pytest.raises(ValueError, match=message):
         fit(module, noise(1), lambda x: (module(x).square().mean(), metrics), optimizer=CONFIG, steps=1)
+
+
+def test_a_training_refuses_a_step_beyond_those_it_was_laid_out_for():
+    module = nn.Linear(1, 1)
+    with Training(module, optimizer=OptimizerConfig(learning_rate=0.1), steps=1) as training:
+        training.step(torch.ones(1, 1), lambda x: (module(x).sum(), {}))
+        with pytest.raises(ValueError, match="step 2 of a training that was laid out for 1 steps"):
+            training.step(torch.ones(1, 1), lambda x: (module(x).sum(), {}))
+    assert len(training.history) == 1
+
+
+def test_a_training_taken_step_by_step_is_fit():
+    batches = [torch.randn(4, 2, generator=torch.Generator().manual_seed(seed)) for seed in range(5)]
+    config = OptimizerConfig(learning_rate=0.1, warmup_steps=2, final_fraction=0.1, clip_norm=0.5)
+    ends = []
+    for by_hand in (False, True):
+        torch.manual_seed(0)
+        module = nn.Linear(2, 1)
+
+        def loss_fn(x, module=module):
+            return module(x).square().mean(), {}
+
+        if by_hand:
+            with Training(module, optimizer=config, steps=5) as training:
+                history = [training.step(batch, loss_fn) for batch in batches]
+        else:
+            history = fit(module, batches, loss_fn, optimizer=config, steps=5)
+        ends.append((module.weight.tolist(), [(entry["loss"], entry["learning_rate"]) for entry in history]))
+    assert ends[0] == ends[1]

@@ -15,8 +15,9 @@ from transformers import AutoTokenizer, GPTNeoXConfig, GPTNeoXForCausalLM, Qwen2
 
 import rlhf_mini.code_version as versions
 import rlhf_mini.pipeline as module
+from rlhf_mini.cache import CACHE_VARIABLE, cache_folder
 from rlhf_mini.code_version import code_version
-from rlhf_mini.pipeline import CACHE_VARIABLE, STAGES, Pipeline, cache_folder, pack_pairs
+from rlhf_mini.pipeline import STAGES, Pipeline, pack_pairs
 from rlhf_mini.text_report import report_on_text
 
 

@@ -78,6 +78,21 @@ def record_of(
     )
 
 
+def records_of(chapter: str, pipeline: Pipeline, tables: Mapping[tuple[str, str], Numbers]) -> list[Record]:
+    """The rows of a chapter's tables as records: from (experiment, method) to what was measured."""
+    return [
+        record_of(
+            chapter=chapter,
+            experiment=experiment,
+            method=method,
+            pipeline=pipeline,
+            seconds=0.0,
+            metrics=numbers,
+        )
+        for (experiment, method), numbers in tables.items()
+    ]
+
+
 def measure(claim: Claim, pipeline: Pipeline, *, chapter: str, experiment: str = "claims") -> Record:
     """Run what a claim needs and make its record; the verdict is the metric `holds`.
 

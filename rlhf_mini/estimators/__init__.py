@@ -1,6 +1,7 @@
-"""Numbers estimated from samples: returns, advantages, divergences, entropy, and whitening them."""
+"""Numbers estimated from samples: returns, advantages, divergences, entropy, rewards, and whitening them."""
 
 from rlhf_mini.estimators.advantages import gae
+from rlhf_mini.estimators.combination import linear_reward, piecewise_reward, whitened_logit
 from rlhf_mini.estimators.entropy import entropy, token_entropy
 from rlhf_mini.estimators.kl import kl_k1, kl_k2, kl_k3
 from rlhf_mini.estimators.returns import discounted_returns
@@ -14,7 +15,10 @@ __all__ = [
     "kl_k1",
     "kl_k2",
     "kl_k3",
+    "linear_reward",
+    "piecewise_reward",
     "token_entropy",
     "token_rewards",
     "whiten",
+    "whitened_logit",
 ]

@@ -6,7 +6,6 @@ import torch
 from rlhf_mini.chapters.fine_tuning import (
     bug_hunt,
     checks,
-    claims,
     diversity,
     exposure,
     masking,
@@ -234,9 +233,3 @@ def test_openings(text, verdict):
 def test_the_first_rungs_of_the_ladder_hold_on_any_model(built):
     assert checks.exact(built)[0]
     assert checks.known_optimum(built)[0]
-
-
-def test_every_claim_has_a_name_of_its_own_and_a_sentence():
-    names = [claim.name for claim in claims.CLAIMS]
-    assert len(set(names)) == len(names)
-    assert all(claim.sentence.endswith(".") for claim in claims.CLAIMS)

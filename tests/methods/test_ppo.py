@@ -1,5 +1,6 @@
 """PPO's parts by hand, and what must hold in every run."""
 
+import dataclasses
 import itertools
 import math
 import re
@@ -9,18 +10,21 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
 import rlhf_mini.methods.ppo as module
-from rlhf_mini.batch import Rollout, pack_rows
+from rlhf_mini.batch import Rollout, Sequences, pack_rows
 from rlhf_mini.data.chat import draw
-from rlhf_mini.loop import OptimizerConfig
+from rlhf_mini.loop import OptimizerConfig, Training
 from rlhf_mini.methods.ppo import (
-    AdaptiveKL,
     PPOConfig,
     collect,
+    estimated,
     ppo,
     ppo_loss,
+    update,
     value_model_for,
+    whitened_gae,
 )
 from rlhf_mini.methods.reward_model import scores
+from rlhf_mini.methods.rollouts import AdaptiveKL, scored
 from rlhf_mini.models import copy_of, freeze, new_llama, new_reward_model, response_logp, token_values
 
 
@@ -276,11 +280,82 @@ def test_the_loss_at_ratio_one_by_hand(toy_policy, toy_values):
 @pytest.mark.parametrize("temperature", [0.7, 1.5])
 def test_sampling_from_another_distribution_is_noticed(run, monkeypatch, temperature):
     def warmer(*args, **options):
-        return draw(*args, **options, temperature=temperature)
+        return draw(*args, **{**options, "temperature": temperature})
 
     monkeypatch.setattr(module, "draw", warmer)
     with pytest.raises(AssertionError, match="not the one that is scored"):
         run(settings())
+    run(settings(), ratio_tolerance=math.inf)  # unless the reader asks to see what comes of it
+
+
+def test_at_another_temperature_policy_and_reference_score_what_was_sampled(rollout_of, toy_policy):
+    warm = rollout_of(settings(temperature=0.5))
+    at = warm.sequences.tokens, warm.sequences.mask, warm.sequences.response
+    expected = response_logp(toy_policy, *at, temperature=0.5)
+    torch.testing.assert_close(warm.logp_old, expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(warm.logp_ref, expected, atol=1e-5, rtol=0)
+    assert (warm.logp_old - response_logp(toy_policy, *at)).abs().max() > 0.01
+
+
+def test_the_four_steps_taken_alone_are_ppo(
+    run, toy_policy, toy_values, toy_score, toy_tokenizer, weights_of, same_weights
+):
+    config = settings(epochs=2)
+    learned, learned_values, log = run(config)
+    policy, values, reference = copy_of(toy_policy), copy_of(toy_values), freeze(copy_of(toy_policy))
+    generator, entries = seeded(), []
+    both = torch.nn.ModuleDict({"policy": policy, "value": values})
+    with Training(both, optimizer=config.optimizer, steps=config.steps) as training:
+        for _ in range(config.iterations):
+            torch.randint(1, (config.episodes,), generator=generator)  # one prompt to choose from
+            samples = draw(policy, toy_tokenizer, [[0]] * 16, max_new_tokens=3, generator=generator)
+            scores = scored(toy_score, Sequences(samples.tokens, samples.mask, samples.response))
+            rollout = estimated(samples, scores, values, reference, config=config, kl_weight=0.1, end_token=0)
+            entries += update(training, policy, values, rollout, config=config, generator=generator)
+    assert same_weights(weights_of(policy), weights_of(learned))
+    assert same_weights(weights_of(values), weights_of(learned_values))
+    assert log[0]["policy_loss"] == pytest.approx(sum(e["policy_loss"] for e in entries[:4]) / 4, abs=1e-7)
+
+
+def test_another_estimate_of_the_advantages_takes_the_place_of_whitened_gae(rollout_of, run):
+    def plain(rewards, values, response):
+        return rewards * 2, values - 1
+
+    rollout = rollout_of(settings())  # with the same samples, rewards and values
+    learned, _, _ = run(settings(iterations=1), estimate=plain)
+    usual, _, _ = run(settings(iterations=1))
+    assert not torch.equal(learned.lm_head.weight, usual.lm_head.weight)
+    advantages, returns = whitened_gae(
+        rollout.rewards, rollout.values_old, rollout.sequences.response, gae_lambda=0.95
+    )
+    torch.testing.assert_close(rollout.advantages, advantages)
+    torch.testing.assert_close(rollout.returns, returns)
+
+
+def test_an_auxiliary_loss_is_added_and_logged(run, toy_policy):
+    seen = []
+
+    def auxiliary(batch):
+        seen.append(len(batch))
+        return torch.tensor(0.25, requires_grad=True)
+
+    _, _, log = run(settings(), auxiliary=auxiliary)
+    _, _, without = run(settings())
+    assert seen == [8] * 4  # two iterations of two minibatches
+    for entry, usual in zip(log, without, strict=True):
+        assert entry["auxiliary_loss"] == 0.25
+        assert entry["loss"] == pytest.approx(usual["loss"] + 0.25, abs=1e-6)
+
+
+def test_without_a_clip_range_the_value_loss_is_the_plain_one(toy_policy, toy_values):
+    # V stands 5 above what it was at sampling, so that a range of 0.2 clips it to 4.8 below V; the target
+    # 1 above V: ½ · 5.8² = 16.82 against ½ · 1² = 0.5.
+    rollout = one_token_rollout(toy_policy, toy_values, advantage=2.0, value_target=1.0)
+    rollout = dataclasses.replace(rollout, values_old=rollout.values_old - 5 * rollout.sequences.response)
+    for clip_range, expected in ((0.2, 16.82), (math.inf, 0.5)):
+        config = settings(value_clip_range=clip_range)
+        _, metrics = ppo_loss(toy_policy, toy_values, rollout, config=config)
+        assert metrics["value_loss"].item() == pytest.approx(expected, abs=1e-3)
 
 
 def test_dropout_is_off_while_the_policy_trains(toy_tokenizer, toy_score):
@@ -406,6 +481,8 @@ def test_a_prompt_too_long_for_the_context_is_refused_before_training(
         ({"max_new_tokens": 0}, "must be at least 1"),
         ({"kl_weight": -0.1}, "kl_weight must be finite and not negative, got -0.1"),
         ({"kl_weight": math.nan}, "kl_weight must be finite"),
+        ({"temperature": 0.0}, "temperature must be finite and above 0, got 0.0"),
+        ({"temperature": math.inf}, "temperature must be finite and above 0"),
         ({"kl_target": 0.0}, "kl_target must be finite and above 0"),
         ({"kl_target": math.inf}, "kl_target must be finite and above 0"),
     ],

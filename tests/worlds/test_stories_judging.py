@@ -8,7 +8,9 @@ import pytest
 
 from rlhf_mini.worlds.stories import (
     BEST,
+    HELPFULNESS_PANEL,
     PANEL,
+    SAFETY_PANEL,
     Request,
     agreement,
     annotate,
@@ -16,6 +18,7 @@ from rlhf_mini.worlds.stories import (
     gold,
     gold_scores,
     is_held_out,
+    judging,
     panel_preference,
 )
 from rlhf_mini.worlds.stories.annotators import RATINGS, Annotator
@@ -176,15 +179,23 @@ def test_annotated_rows_have_the_ecosystems_columns_and_the_ceiling():
         {"prompt": KIND.text, "first": "", "second": STORY},
     ]
     judged = annotate(rows * 50, seed=0)
+    for row, annotated in zip(rows * 50, judged, strict=True):
+        assert annotated["chosen"] == (row["first"] if annotated["first_won"] else row["second"])
     assert set(judged[0]) == {
         "prompt",
         "chosen",
         "rejected",
         "rating",
         "annotator",
+        "first_won",
         "ceiling",
         "gold_chosen",
         "gold_rejected",
+        "helpfulness_chosen",
+        "helpfulness_rejected",
+        "safety_chosen",
+        "safety_rejected",
+        "safety_prompt",
     }
     assert all(0.5 <= row["ceiling"] <= 1 for row in judged)
     assert sum(row["chosen"] == STORY for row in judged) > 90
@@ -226,3 +237,57 @@ def test_agreement_of_two_judges_by_hand():
 def test_a_temperature_that_is_not_positive_is_refused():
     with pytest.raises(ValueError, match=r"temperature must be positive, got 0\.0"):
         Annotator(name="x", temperature=0.0)
+
+
+def test_each_side_judges_what_it_looks_at():
+    """The unkind story is as asked (helpfulness 4, safety −3); the decline is safe and no help (0 and +4)."""
+    whole, helpful, safe = (panel[0] for panel in (PANEL, HELPFULNESS_PANEL, SAFETY_PANEL))
+    declined, told = DECLINES[0], THEFT
+    sentences = [len(read_story(text).sentences) for text in (declined, told)]
+    for judge, expected in ((whole, (4.0, 1.0)), (helpful, (0.0, 4.0)), (safe, (4.0, -3.0))):
+        found = [judge.utility(UNKIND.text, text) for text in (declined, told)]
+        assert found == pytest.approx([e + 0.05 * n for e, n in zip(expected, sentences, strict=True)])
+    assert panel_preference(UNKIND.text, told, declined, panel=HELPFULNESS_PANEL) > 0.9
+    assert panel_preference(UNKIND.text, told, declined, panel=SAFETY_PANEL) < 0.1
+
+
+def test_weights_of_one_change_nothing_and_a_side_keeps_its_judges():
+    assert judging(PANEL, helpfulness=1.0, safety=1.0) == PANEL
+    for side, other, weights in zip(HELPFULNESS_PANEL, SAFETY_PANEL, PANEL, strict=True):
+        assert dataclasses.replace(side, safety_weight=1.0) == weights
+        assert dataclasses.replace(other, helpfulness_weight=1.0) == weights
+    judge = Annotator(name="x", temperature=1.0, helpfulness_weight=0.5, safety_weight=2.0)
+    assert judge.utility(UNKIND.text, THEFT) == 0.5 * 4.0 + 2.0 * -3.0
+    whole = Annotator(name="x", temperature=1.0)
+    rng = random.Random(4)
+    for request in draw_requests(100, seed=3):
+        text = demonstrate(request, RAMBLING, rng)
+        assert whole.utility(request.text, text) == gold(request, text).total
+
+
+def test_rows_of_one_side_carry_its_choice_its_ceiling_and_both_parts_of_gold():
+    rows = [{"prompt": UNKIND.text, "first": THEFT, "second": DECLINES[0]}] * 60
+    for panel, winner, ends in (
+        (HELPFULNESS_PANEL, THEFT, (4.0, -3.0)),
+        (SAFETY_PANEL, DECLINES[0], (0.0, 4.0)),
+    ):
+        judged = annotate(rows, seed=0, panel=panel)
+        chance = panel_preference(
+            UNKIND.text, winner, rows[0]["first" if winner != THEFT else "second"], panel=panel
+        )
+        assert sum(row["chosen"] == winner for row in judged) > 50
+        for row in judged:
+            assert row["ceiling"] == pytest.approx(chance)
+            assert row["safety_prompt"] is True
+            side = "chosen" if row["chosen"] == winner else "rejected"
+            assert (row[f"helpfulness_{side}"], row[f"safety_{side}"]) == ends
+            for place in ("chosen", "rejected"):
+                assert row[f"gold_{place}"] == row[f"helpfulness_{place}"] + row[f"safety_{place}"]
+    kind = annotate([{"prompt": KIND.text, "first": STORY, "second": ""}], seed=0)[0]
+    assert kind["safety_prompt"] is False
+
+
+@pytest.mark.parametrize("weights", [(0.0, 0.0), (-1.0, 1.0), (1.0, -0.5), (math.nan, 1.0)])
+def test_weights_that_are_negative_or_both_zero_are_refused(weights):
+    with pytest.raises(ValueError, match="must not be negative nor both 0"):
+        Annotator(name="x", temperature=1.0, helpfulness_weight=weights[0], safety_weight=weights[1])

@@ -3,7 +3,7 @@
 from functools import lru_cache
 from typing import Any
 
-from rlhf_mini.chapters.claims import Claim, record_of
+from rlhf_mini.chapters.claims import Claim, records_of
 from rlhf_mini.chapters.fine_tuning import (
     adapters,
     bug_hunt,
@@ -292,14 +292,4 @@ def extra_records(pipeline: Pipeline) -> list[Record]:
     for name in ("mixed", "rehearsed", "careful"):
         keys = ("gold", "document_nats", "logp_good", "logp_bad")
         metrics["along", name] = {"step": run["step"], **{key: run[f"{key}_{name}"] for key in keys}}
-    return [
-        record_of(
-            chapter=CHAPTER,
-            experiment=experiment,
-            method=method,
-            pipeline=pipeline,
-            seconds=0.0,
-            metrics=numbers,
-        )
-        for (experiment, method), numbers in metrics.items()
-    ]
+    return records_of(CHAPTER, pipeline, metrics)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from rlhf_mini.chapters.claims import Claim, record_of
+from rlhf_mini.chapters.claims import Claim, records_of
 from rlhf_mini.chapters.pretraining.by_hand import hand_and_library
 from rlhf_mini.chapters.pretraining.choices import CHOICES, ablation
 from rlhf_mini.chapters.pretraining.continuing import continuation
@@ -168,31 +168,19 @@ def extra_records(pipeline: Pipeline) -> list[Record]:
         pipeline.measured(experiment) for experiment in (infilling, continuation, classification)
     )
     drawn, ended = pipeline.measured(sampling), ablation(pipeline)
-    rows: list[tuple[str, str, dict[str, float]]] = []
+    rows: dict[tuple[str, str], dict[str, float]] = {}
     for name in OBJECTIVES:
-        numbers = {
+        rows["objectives", name] = {
             "infilling": filled[name],
             "first_word": filled[f"first_{name}"],
             "continuation": continued[name],
+            **{readout: told[f"{name}_{readout}"] for readout in ("first", "mean", "last")},
         }
-        numbers |= {readout: told[f"{name}_{readout}"] for readout in ("first", "mean", "last")}
-        rows.append(("objectives", name, numbers))
-    rescoring = {"infilling": filled["causal_rescored"], "first_word": filled["first_causal_rescored"]}
-    guess = {"infilling": filled["commonest"], "first_word": filled["first_commonest"]}
-    rows.append(("objectives", "the commonest word", guess))
-    rows.append(("objectives", "causal, rescoring", rescoring))
-    rows += [("training choices", name, {"held_out": ended[name]}) for name in CHOICES]
+    for method, key in (("the commonest word", "commonest"), ("causal, rescoring", "causal_rescored")):
+        rows["objectives", method] = {"infilling": filled[key], "first_word": filled[f"first_{key}"]}
+    for name in CHOICES:
+        rows["training choices", name] = {"held_out": ended[name]}
     for name in (*SETTINGS, "grammar"):
         measures = ("coherence", "distinct_2", "unique")
-        rows.append(("sampling", name, {measure: drawn[f"{measure} · {name}"] for measure in measures}))
-    return [
-        record_of(
-            chapter=CHAPTER,
-            experiment=experiment,
-            method=method,
-            pipeline=pipeline,
-            seconds=0.0,
-            metrics=numbers,
-        )
-        for experiment, method, numbers in rows
-    ]
+        rows["sampling", name] = {measure: drawn[f"{measure} · {name}"] for measure in measures}
+    return records_of(CHAPTER, pipeline, rows)

@@ -1,6 +1,6 @@
 """The base model's own training, watched: its loss, and when it learns that a story's hero is its title's.
 
-The run is that of the pipeline's stage `base`, with the same texts, order, weights and settings. At
+The run is that of the pipeline's stage `base`. At
 checkpoints the model is asked for the probability of the hero's name at its first place in a story, under a
 title that names the hero, and without a title. Without one nothing better than guessing among the heroes is
 possible, so that this number is the control.
@@ -16,9 +16,9 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from rlhf_mini.batch import Sequences, pack_rows
 from rlhf_mini.data.tokenizer import encode_text
-from rlhf_mini.methods.pretrain import document_batches, document_loss, pack_documents, pretrain
-from rlhf_mini.models import freeze, new_llama, token_logits
-from rlhf_mini.pipeline import Pipeline
+from rlhf_mini.methods.pretrain import document_loss
+from rlhf_mini.models import freeze, token_logits
+from rlhf_mini.pipeline import Pipeline, pretrain_base, untrained_base
 from rlhf_mini.worlds import stories
 from rlhf_mini.worlds.stories.lexicon import HEROES
 
@@ -89,27 +89,9 @@ def look_at_scene(model: PreTrainedModel, tokens: Tensor, names: list[int]) -> d
 
 def watch(pipeline: Pipeline, folder: Path) -> None:
     """Train the base model, and keep it with what was seen at each look."""
-    profile, tokenizer = pipeline.profile, pipeline.tokenizer()
-    model = new_llama(
-        vocab_size=len(tokenizer),
-        width=profile.width,
-        layers=profile.layers,
-        heads=profile.heads,
-        context=profile.context,
-        pad_token=tokenizer.pad_token_id,
-        eos_token=tokenizer.eos_token_id,
-        bos_token=tokenizer.bos_token_id,
-        seed=pipeline.seed,
-    ).to(pipeline.device)
-    rng = pipeline.rng("documents")
-    texts = [stories.draw_document(rng) for _ in range(profile.documents)]
-    batches = document_batches(
-        pack_documents(tokenizer, texts),
-        batch=profile.pretrain.batch,
-        generator=pipeline.generator("pretrain"),
-    )
+    model = untrained_base(pipeline)
     observer = Observer(pipeline, model)
-    pretrain(model, batches, config=profile.pretrain, hooks=[observer])
+    pretrain_base(pipeline, model, hooks=[observer])
     model.save_pretrained(folder)
     (folder / "seen.json").write_text(json.dumps(observer.seen))
 

@@ -7,8 +7,7 @@ from rlhf_mini.chapters.pretraining.setting import draw_documents
 from rlhf_mini.data.ngram import ngram_baseline
 from rlhf_mini.data.text import bits_per_byte, byte_count
 from rlhf_mini.methods.pretrain import document_loss, pack_documents
-from rlhf_mini.models import new_llama
-from rlhf_mini.pipeline import Pipeline
+from rlhf_mini.pipeline import Pipeline, untrained_base
 from rlhf_mini.worlds import stories
 
 HELD_OUT, COUNTED = 400, 4_000
@@ -42,18 +41,9 @@ def from_start_to_floor(pipeline: Pipeline) -> dict[str, float]:
     tokenizer, trained = pipeline.tokenizer(), watched_model(pipeline)
     texts = draw_documents(pipeline, HELD_OUT, purpose="the floor")
     tokens = float(pack_documents(tokenizer, texts).response.sum()) / HELD_OUT
-    untrained = new_llama(
-        vocab_size=len(tokenizer),
-        width=pipeline.profile.width,
-        layers=pipeline.profile.layers,
-        heads=pipeline.profile.heads,
-        context=pipeline.profile.context,
-        pad_token=tokenizer.pad_token_id,
-        eos_token=tokenizer.eos_token_id,
-        bos_token=tokenizer.bos_token_id,
-        seed=pipeline.seed,
-    ).to(pipeline.device)
-    start, end = (document_loss(model, tokenizer, texts) / tokens for model in (untrained, trained))
+    start, end = (
+        document_loss(model, tokenizer, texts) / tokens for model in (untrained_base(pipeline), trained)
+    )
     entropy = stories.entropy() / tokens
     return {
         "loss_at_start": start,

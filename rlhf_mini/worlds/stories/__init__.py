@@ -1,11 +1,14 @@
 """The story world: grammar, parser and gold reward; readers who ask, writers who show, judges who choose."""
 
 from rlhf_mini.worlds.stories.annotators import (
+    HELPFULNESS_PANEL,
     PANEL,
     RATINGS,
+    SAFETY_PANEL,
     Annotator,
     agreement,
     annotate,
+    judging,
     panel_preference,
 )
 from rlhf_mini.worlds.stories.demonstrators import CREW, Demonstrator, demonstrate, demonstrations
@@ -27,8 +30,10 @@ from rlhf_mini.worlds.stories.requests import Request, draw_requests, read_reque
 __all__ = [
     "BEST",
     "CREW",
+    "HELPFULNESS_PANEL",
     "PANEL",
     "RATINGS",
+    "SAFETY_PANEL",
     "Annotator",
     "Demonstrator",
     "Facts",
@@ -47,6 +52,7 @@ __all__ = [
     "gold",
     "gold_scores",
     "is_held_out",
+    "judging",
     "panel_preference",
     "read_request",
     "read_story",

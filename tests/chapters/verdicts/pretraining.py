@@ -1,10 +1,4 @@
-"""Chapter 02's claims: each verdict is what its sentence says."""
-
-import pytest
-
-from rlhf_mini.chapters.pretraining.claims import CLAIMS
-
-BY_NAME = {claim.name: claim for claim in CLAIMS}
+"""Chapter 02: numbers that show each claim, and changes of one or two of them that do not."""
 
 GOOD = {
     "by hand": {"largest_difference": 2e-7, "merges": 120, "merges_agreeing": 120},
@@ -88,17 +82,3 @@ SPOILED = [
     ("too good", {"right": [6.0, 0.4]}),
     ("too good", {"held_out_wrong": 6.0}),
 ]
-
-
-def test_there_are_numbers_for_every_claim():
-    assert GOOD.keys() == BY_NAME.keys() == {name for name, _ in SPOILED}
-
-
-@pytest.mark.parametrize("name", GOOD)
-def test_numbers_that_show_it_are_seen(name):
-    assert BY_NAME[name].holds(GOOD[name])
-
-
-@pytest.mark.parametrize(("name", "spoiled"), SPOILED)
-def test_one_number_that_does_not_show_it_spoils_the_claim(name, spoiled):
-    assert not BY_NAME[name].holds({**GOOD[name], **spoiled})

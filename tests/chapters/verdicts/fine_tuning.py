@@ -1,0 +1,86 @@
+"""Chapter 03: numbers that show each claim, and changes of one or two of them that do not."""
+
+GOOD = {
+    "templates": {
+        "as trained": 2.0, "two begin tokens": 1.9, "no begin token": 1.8, "a space too many": 0.7,
+        "no assistant marker": 0.5, "markers as letters": 0.2, "plain text": 0.6,
+    },
+    "prompt masking": {
+        "gold_masked": 1.6, "gold_unmasked": 1.7, "prompt_nats_masked": 9.0, "prompt_nats_unmasked": 0.8,
+    },
+    "packing": {
+        "loss_packed": 2.93, "loss_padded": 2.93, "loss_leaking": 3.86, "gradient_difference": 1e-6,
+    },
+    "few good demonstrations": {"gold_careful_16": 2.7, "gold_mixed_64": 1.7},
+    "small subsets": {"gold_mixed": 1.6, "gold_careful": 2.7, "gold_k-centre": 1.8, "gold_k-means": 1.5},
+    "forgetting": {
+        "document_nats_base": 0.53, "document_nats_mixed": 0.59, "document_nats_rehearsed": 0.54,
+        "gold_mixed": 1.7, "gold_rehearsed": 1.6,
+    },
+    "exposure bias": {
+        "after_clean": 0.08, "after_slipped": 0.19, "nats_gold_slipped": 0.38, "nats_own_slipped": 0.44,
+    },
+    "scheduled sampling": {
+        "gold_plain": 3.0, "gold_mild": 2.2, "gold_strong": 0.1,
+        "answer_nats_plain": 0.36, "answer_nats_mild": 0.38, "answer_nats_strong": 0.62,
+    },
+    "diversity": {
+        "distinct_2 careful 64": 0.40, "distinct_2 careful writers": 0.35,
+        "distinct_2 mixed 64": 0.47, "distinct_2 mixed writers": 0.40,
+        "unique careful 64": 1.0, "unique careful writers": 1.0,
+        "unique mixed 64": 0.97, "unique mixed writers": 0.98,
+    },
+    "imitation": {
+        "writers_careful": 4.0, "model_careful": 3.0, "writers_mixed": 2.7, "model_mixed": 1.7,
+        "writers_careless": 2.0, "model_careless": 1.2, "gold_long": 2.2,
+    },
+    "no negative signal": {
+        "good_before": -143.0, "good_after": -23.0, "bad_before": -379.0, "bad_after": -236.0,
+    },
+    "LoRA": {"trainable_lora": 39e3, "trainable_full": 533e3, "gold_lora": 1.2, "gold_full": 1.7},
+    "bug hunt": {"loss_wrong": 0.40, "loss_right": 0.38, "gold_wrong": 0.6, "gold_right": 2.5},
+}  # fmt: skip
+
+SPOILED = [
+    ("templates", {"a space too many": 1.1}),
+    ("templates", {"no assistant marker": 1.1}),
+    ("templates", {"markers as letters": 1.1}),
+    ("templates", {"plain text": 1.1}),
+    ("templates", {"two begin tokens": 1.2}),
+    ("templates", {"no begin token": 1.2}),
+    ("prompt masking", {"gold_unmasked": 1.2}),
+    ("prompt masking", {"gold_unmasked": 2.0}),
+    ("prompt masking", {"prompt_nats_unmasked": 8.5}),
+    ("packing", {"loss_packed": 2.94}),
+    ("packing", {"gradient_difference": 1e-3}),
+    ("packing", {"loss_leaking": 2.95}),
+    ("few good demonstrations", {"gold_careful_16": 2.1}),
+    ("small subsets", {"gold_k-centre": 2.3}),
+    ("small subsets", {"gold_k-means": 1.0}),
+    ("forgetting", {"document_nats_mixed": 0.54, "document_nats_rehearsed": 0.53}),
+    ("forgetting", {"document_nats_rehearsed": 0.57}),
+    ("forgetting", {"gold_rehearsed": 1.3}),
+    ("exposure bias", {"after_slipped": 0.11}),
+    ("exposure bias", {"nats_own_slipped": 0.37}),
+    ("scheduled sampling", {"gold_mild": 3.1}),
+    ("scheduled sampling", {"gold_mild": 0.05}),
+    ("scheduled sampling", {"gold_strong": 2.1}),
+    ("scheduled sampling", {"answer_nats_mild": 0.35}),
+    ("scheduled sampling", {"answer_nats_strong": 0.37}),
+    ("diversity", {"distinct_2 careful 64": 0.29}),
+    ("diversity", {"distinct_2 mixed 64": 0.34}),
+    ("diversity", {"unique careful 64": 0.94}),
+    ("diversity", {"unique mixed 64": 0.92}),
+    ("imitation", {"model_careful": 4.1}),
+    ("imitation", {"model_mixed": 2.8}),
+    ("imitation", {"model_careless": 2.1}),
+    ("imitation", {"model_mixed": 1.1}),
+    ("imitation", {"model_careful": 1.6}),
+    ("imitation", {"gold_long": 2.8}),
+    ("no negative signal", {"bad_after": -330.0}),
+    ("no negative signal", {"good_after": -150.0}),
+    ("LoRA", {"trainable_lora": 54e3}),
+    ("LoRA", {"gold_lora": 1.6}),
+    ("bug hunt", {"loss_wrong": 0.44}),
+    ("bug hunt", {"gold_wrong": 2.1}),
+]
