@@ -131,7 +131,7 @@ RANKED_REWARD_MODEL = Flow(
         ),
         Box(
             key="unit", title="zero and unit", kind="loss", role="reference", row=4, column=0,
-            detail="afterwards, on\nreference answers",
+            detail="afterwards, on\nreferences",
         ),
     ),
     arrows=(
@@ -140,10 +140,10 @@ RANKED_REWARD_MODEL = Flow(
         Arrow(source="answers", target="judges"),
         Arrow(source="sft", target="reward", label="weights", kind="copy"),
         Arrow(source="answers", target="reward", label="(B·K, T)", label_side="right"),
-        Arrow(source="judges", target="loss", label="best first"),
+        Arrow(source="judges", target="loss", label="best first", label_side="left"),
         Arrow(source="reward", target="loss", label="scores (B, K)"),
         Arrow(source="loss", target="reward", kind="gradient"),
-        Arrow(source="reward", target="unit", label="scores (N,)", label_side="left"),
+        Arrow(source="reward", target="unit", label="scores (N,)", label_side="right"),
     ),
 )  # fmt: skip
 

@@ -131,7 +131,7 @@ def ranking_example() -> Flow:
             ),
             replace(
                 _LOSS, key="choices", title="Plackett–Luce", column=1.5,
-                detail=f"best of 3, best of 2\n{choices:.2f}",
+                detail=f"best of 3,\nthen of 2: {choices:.2f}",
             ),
         ),
         arrows=(
