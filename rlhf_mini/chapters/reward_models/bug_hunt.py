@@ -67,6 +67,13 @@ def symptoms(pipeline: Pipeline, *, way: str) -> dict[str, Any]:
     return {name: [entry[name] for entry in looked] for name in looked[0]} | {"moved": moved}
 
 
+def readings(pipeline: Pipeline) -> dict[str, Any]:
+    """The symptoms of both ways, measured once, in flat names: `loss_wrong`, `moved_right` and so on."""
+    return {
+        f"{name}_{way}": value for way in WAYS for name, value in pipeline.measured(symptoms, way=way).items()
+    }
+
+
 def _train(
     pipeline: Pipeline, model: PreTrainedModel, read: Reading, look: Callable[[int, dict[str, Any]], None]
 ) -> None:

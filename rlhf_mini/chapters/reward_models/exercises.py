@@ -78,7 +78,7 @@ END = Exercise(
         Mistake(_last_column, "You read the last column. For all texts but the longest, padding stands there."),
         Mistake(_one_too_early, "You read the last token that is no end token: one too early. That score cannot know whether the text ended there or was cut off."),
         Mistake(_first_end, "You read the first end token of the row. In the first batch that is the end of the prompt, and every answer to it gets the same score."),
-        Mistake(_before_the_first_end, "You read what stands before the first end token. It need not be the answer's, and where there is none, your index is −1 by luck only."),
+        Mistake(_before_the_first_end, "You read what stands before the first end token. It need not be the answer's, and where the row has none, your index becomes −1, which is right by luck."),
         Mistake(_behind_the_end, "You read one column behind the end token: the first padding, where there is any."),
     ),
 )  # fmt: skip
