@@ -8,6 +8,7 @@ import torch
 
 from rlhf_mini.chapters.reward_models import comparing_exercises as comparing
 from rlhf_mini.chapters.reward_models import exercises
+from rlhf_mini.evaluation.calibration import reliability
 from rlhf_mini.losses import all_pairs_loss, pairwise_loss, plackett_luce_loss
 from rlhf_mini.tensors import last_true_index
 from rlhf_mini.worlds.stories.annotators import Annotator, panel_preference
@@ -116,6 +117,14 @@ def test_calibration_error_by_hand():
     # [0.8, 1]: 0.9 said, 2/3 seen, three rows of four; [0.2, 0.4): 0.3 said, 1 seen
     found = exercises.calibration_error(torch.tensor([0.9, 0.9, 0.9, 0.3]), torch.tensor([1, 1, 0, 1]), 5)
     assert found == pytest.approx(0.75 * (0.9 - 2 / 3) + 0.25 * 0.7)
+
+
+@pytest.mark.parametrize("bins", [1, 7, 10])
+def test_calibration_error_is_the_library_s(bins):
+    said = torch.rand(200, generator=seeded())
+    won = torch.rand(200, generator=seeded(1)) < said.square()
+    expected = reliability(said, won, bins=bins).error
+    assert exercises.calibration_error(said, won, bins) == pytest.approx(expected, abs=1e-6)
 
 
 def test_honest_predictions_are_calibrated():
