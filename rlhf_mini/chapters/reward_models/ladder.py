@@ -109,9 +109,14 @@ def known_truth() -> Seen:
     return error < 0.1, f"{error:.3f} from the table's likeliest scores, which are {noise:.3f} from the truth"
 
 
+def held_out_accuracy(pipeline: Pipeline) -> float:
+    """The share of all held-out pairs whose chosen answer the chapter's reward model prefers."""
+    return pair_accuracy(pipeline.reward_model(), _test_pairs(pipeline, pipeline.profile.test_pairs))
+
+
 def in_the_band(pipeline: Pipeline) -> Seen:
     """Held-out accuracy, against where one more good seed should fall with 95% probability."""
-    found = pair_accuracy(pipeline.reward_model(), _test_pairs(pipeline, pipeline.profile.test_pairs))
+    found = pipeline.measured(held_out_accuracy)
     try:
         records = read_records(
             "chapter_00", experiment="claims", method="reward model", profile=pipeline.profile.name
@@ -129,7 +134,7 @@ def in_the_band(pipeline: Pipeline) -> Seen:
 
 def real(pipeline: Pipeline) -> Seen:
     """Held-out accuracy above 65% and below the Bayes ceiling of the same pairs."""
-    found = pair_accuracy(pipeline.reward_model(), _test_pairs(pipeline, pipeline.profile.test_pairs))
+    found = pipeline.measured(held_out_accuracy)
     ceilings = pipeline.preferences("test")["ceiling"]
     ceiling = sum(ceilings) / len(ceilings)
     return 0.65 < found < ceiling, f"{found:.1%} of the held-out choices; the ceiling is {ceiling:.1%}"
