@@ -6,6 +6,7 @@ Each oracle starts a process that loads torch and the package, which takes five 
 import pytest
 import torch
 
+from rlhf_mini.chapters.reward_models.comparing_exercises import strengths
 from rlhf_mini.estimators import entropy, gae, kl_k1, kl_k2, whiten
 from rlhf_mini.exact import policy_iteration, value_iteration
 from rlhf_mini.losses import (
@@ -120,6 +121,13 @@ def test_rankings_against_choix(ask):
         at_best = theirs[f"{name}_best"].requires_grad_()
         (gradient,) = torch.autograd.grad(loss(at_best), at_best)
         same(gradient, -0.2 * at_best.detach(), rtol=0, atol=1e-5)
+
+
+def test_the_exercise_s_strengths_against_choix(ask):
+    wins = torch.randint(1, 12, (6, 6), generator=torch.Generator().manual_seed(0)).to(F64).fill_diagonal_(0)
+    theirs = ask("choix_strengths", "choix", "0.4", wins=wins)
+    same(strengths(wins), theirs["spectral"], rtol=0, atol=1e-9)
+    same(strengths(wins), theirs["newton"], rtol=0, atol=1e-5)
 
 
 def test_gae_against_torchrl(ask):
