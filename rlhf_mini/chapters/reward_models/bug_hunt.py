@@ -17,8 +17,8 @@ from rlhf_mini.models.forward import hidden_states
 from rlhf_mini.pipeline import Pipeline, pack_pairs
 from rlhf_mini.reader import BugHunt
 
-LOOKS = (25, 50, 75, 100)  # updates after which the model is tested
-UPDATES, HELD_OUT = LOOKS[-1], 500
+LOOKS = (10, 20, 30, 40)  # updates after which the model is tested
+UPDATES, HELD_OUT = LOOKS[-1], 250
 
 Reading = Callable[[Tensor, Tensor], Tensor]
 

@@ -85,9 +85,7 @@ def judges(pipeline: Pipeline) -> dict[str, float]:
 def crowd(pipeline: Pipeline) -> dict[str, float]:
     """The annotators' scales, found without gold, and models that use them or not."""
     scales = pipeline.measured(people.scales_of_crowd)["scales"]
-    numbers = {
-        f"scale {judge.name}": scale for judge, scale in zip(people.CROWD, scales, strict=True)
-    }
+    numbers = {f"scale {judge.name}": scale for judge, scale in zip(people.CROWD, scales, strict=True)}
     for way in ("all", "weighted", "filtered"):
         run = pipeline.measured(people.crowd, way=way)
         numbers |= {f"{key}_{way}": run[key] for key in ("accuracy", "gold_accuracy", "loss")}

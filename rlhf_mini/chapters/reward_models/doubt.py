@@ -8,10 +8,9 @@ import torch
 from torch import Tensor
 
 from rlhf_mini.chapters.reward_models.runs import (
+    TESTED,
     Judgement,
-    held_out,
     judgement,
-    leads_on,
     member,
     pack,
 )
@@ -34,11 +33,9 @@ def member_scores(pipeline: Pipeline, prompts: Sequence[str], texts: Sequence[st
 
 def ensemble(pipeline: Pipeline) -> dict[str, float]:
     """Held-out judgements of the members, on average, and of the mean of their leads."""
-    _, pairs = held_out(pipeline)
-    models = [member(pipeline, number) for number in range(MEMBERS)]
-    single = [judgement(pipeline, model).metrics() for model in models]
-    golds = judgement(pipeline, models[0], count=len(pairs)).golds
-    together = Judgement(mean_score(torch.stack([leads_on(model, pairs) for model in models])), golds)
+    members = [judgement(pipeline, member(pipeline, number), count=TESTED) for number in range(MEMBERS)]
+    single = [found.metrics() for found in members]
+    together = Judgement(mean_score(torch.stack([found.leads for found in members])), members[0].golds)
     numbers = {f"{name}_member": sum(m[name] for m in single) / len(single) for name in single[0]}
     return numbers | {f"{name}_mean": value for name, value in together.metrics().items()}
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from rlhf_mini.chapters.reward_models import doubt, lengths, ranking
-from rlhf_mini.chapters.reward_models.learning import PASSES, SIZES
+from rlhf_mini.chapters.reward_models import doubt, ranking
+from rlhf_mini.chapters.reward_models.learning import SIZES
 from rlhf_mini.evaluation import Interval, read_records, records_table, student_interval
 from rlhf_mini.evaluation.records import Record
 from rlhf_mini.reader import (
@@ -185,6 +185,12 @@ def shortened(text: str) -> str:
     return text if len(text) <= LONGEST_CARD else text[: LONGEST_CARD - 2].rsplit(" ", 1)[0] + " …"
 
 
+def most_fooled(found: dict[str, Any]) -> list[int]:
+    """Numbers of the searches, the one that lost most gold first."""
+    losses = [b - a for b, a in zip(found["golds_before"], found["golds_after"], strict=True)]
+    return sorted(range(len(losses)), key=lambda index: -losses[index])
+
+
 def fooled_table(found: dict[str, Any], *, which: Sequence[int]) -> Picture:
     """Answers before and after the search, with proxy and gold."""
     rows = []
@@ -217,7 +223,26 @@ def climb_frames(found: dict[str, Any]) -> Picture:
             found["shown_texts"], found["shown_golds"], found["shown_scores"], strict=True
         )
     ]
-    return frames(pictures, [str(number) for number in range(len(pictures))], label="edit kept")
+    return frames(pictures, [str(place) for place in found["shown_edits"]], label="edits kept")
+
+
+def hunt_curves() -> Picture:
+    """The bug hunt's symptoms: training accuracy, and held-out accuracy with one text and with all at a time."""
+    kinds = {"right": ("ours", "policy"), "wrong": ("his", "loss")}
+    panels = []
+    for key, ylabel in (
+        ("accuracy_in_training", "labels predicted in training (%)"),
+        ("accuracy_of_1", "held out, one text at a time (%)"),
+    ):
+        curves = []
+        for way, (label, role) in kinds.items():
+            found = recorded("bug hunt", method=way)
+            rows = [[100 * value for value in record.metrics[key]] for record in found]
+            curves.append(Curve(label, role, found[0].metrics["step"], rows))
+        panels.append(
+            training_curves(curves, xlabel="update", ylabel=ylabel, alt=f"{ylabel}, for both versions.")
+        )
+    return beside(*panels)
 
 
 def scoreboard() -> Picture:
@@ -233,7 +258,3 @@ def scoreboard() -> Picture:
     found = sorted(found, key=lambda record: order.index(record.method))
     rows = [replace(r, metrics={key: r.metrics[key] for key in columns}) for r in found]
     return records(records_table(rows, metrics=columns))
-
-
-PANEL_PRICE = lengths.PANEL_BIAS
-RUN_THAT_OVERFITS = f"{PASSES} passes"

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rlhf_mini.chapters.reward_models.doubt import MEMBERS, member_scores
+from rlhf_mini.chapters.reward_models.doubt import member_scores
 from rlhf_mini.chapters.reward_models.runs import labelled, pack
 from rlhf_mini.data.chat import answer
 from rlhf_mini.estimators.ensembles import disagreement
@@ -19,6 +19,7 @@ from rlhf_mini.worlds import stories
 STARTS = 8
 ROUNDS = 30
 TRIES = 10
+FRAMES = 10  # moments of one search that are kept
 
 
 def search(pipeline: Pipeline) -> tuple[list[str], list[Climb]]:
@@ -70,8 +71,14 @@ def fooled(pipeline: Pipeline) -> dict[str, Any]:
             f"golds_{name}": golds,
             f"scores_{name}": [found.scores[place] for found in climbs],
         }
-    numbers["worse"] = sum(
-        b > a for b, a in zip(numbers["golds_before"], numbers["golds_after"], strict=True)
-    ) / len(climbs)
-    numbers["members"] = MEMBERS
+    losses = [b - a for b, a in zip(numbers["golds_before"], numbers["golds_after"], strict=True)]
+    numbers["shown"] = losses.index(max(losses))
+    shown = climbs[numbers["shown"]]
+    places = sorted({round(step * (len(shown.texts) - 1) / (FRAMES - 1)) for step in range(FRAMES)})
+    numbers["shown_texts"] = [shown.texts[place] for place in places]
+    numbers["shown_scores"] = [shown.scores[place] for place in places]
+    prompt = prompts[numbers["shown"]]
+    numbers["shown_golds"] = [stories.gold(prompt, text).total for text in numbers["shown_texts"]]
+    numbers["shown_edits"] = places
+    numbers["worse"] = sum(loss > 0 for loss in losses) / len(climbs)
     return numbers

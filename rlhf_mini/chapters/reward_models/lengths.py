@@ -1,5 +1,6 @@
 """Length bias: in the labels, in the models that learn from them, and less of it."""
 
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -64,20 +65,24 @@ def matched(pipeline: Pipeline, folder: Path) -> None:
     fit_pairs(pipeline, pack_pairs(pipeline.tokenizer(), equal)).save_pretrained(folder)
 
 
+@lru_cache(maxsize=4)
+def judged(pipeline: Pipeline, way: str) -> Judgement:
+    """One of three models on the held-out pairs: the pipeline's, or of `LABELS` pairs, matched or not."""
+    if way == "stage":
+        return judgement(pipeline, pipeline.reward_model())
+    return judgement(pipeline, load(pipeline.kept(matched)) if way == "matched" else member(pipeline, 0))
+
+
 def priced(pipeline: Pipeline, *, way: str) -> dict[str, float]:
     """A sentence's price to one model, and the model's judgement of the held-out pairs.
 
-    `stage`: the pipeline's reward model; `any`: as many pairs as are matched, drawn from all; `matched`: the
-    matched pairs alone; `corrected`: the pipeline's model less the price that its own scores put on a
-    sentence where two answers of one prompt are compared, gold left out of the account.
+    `stage`: the pipeline's reward model; `any`: the first `LABELS` pairs; `matched`: as many whose answers are
+    equally long; `corrected`: the pipeline's model less what its own leads rise with a sentence (least squares
+    on sentences alone, gold left out of the account).
     """
     rows, _ = held_out(pipeline)
     golds, sentences = differences(rows)
-    if way == "any":
-        model = member(pipeline, 0)
-    else:
-        model = load(pipeline.kept(matched)) if way == "matched" else pipeline.reward_model()
-    found = judgement(pipeline, model)
+    found = judged(pipeline, "stage" if way == "corrected" else way)
     if way == "corrected":
         slope = float((found.leads * sentences).sum() / sentences.square().sum())
         found = Judgement(found.leads - slope * sentences, golds)
