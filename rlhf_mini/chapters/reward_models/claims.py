@@ -1,5 +1,6 @@
 """What chapter 04 claims, measured on one pipeline: `rlhf-mini claims 04` prints it and writes the records."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from rlhf_mini.chapters.claims import Claim, record_of
@@ -118,7 +119,180 @@ def fooled(pipeline: Pipeline) -> dict[str, float]:
     return {key: value for key, value in found.items() if isinstance(value, float)}
 
 
-CLAIMS: tuple[Claim, ...] = ()
+def one_off(pipeline: Pipeline) -> dict[str, float]:
+    """The bug hunt's last look, for both versions."""
+    numbers = {}
+    for way in bug_hunt.WAYS:
+        run = pipeline.measured(bug_hunt.symptoms, way=way)
+        keys = ("loss", "accuracy_in_training", "accuracy_of_1", "accuracy_of_32", "accuracy_of_all")
+        numbers |= {f"{key}_{way}": run[key][-1] for key in keys} | {f"moved_{way}": run["moved"]}
+    return numbers
+
+
+CLAIMS: tuple[Claim, ...] = (
+    Claim(
+        "accuracy",
+        "The reward model predicts more than 65% of held-out labels, puts more pairs into gold's order than it predicts labels, and "
+        "stays below the ceiling of both.",
+        accuracy,
+        lambda m: (
+            0.65 < m["accuracy"] < m["ceiling_accuracy"]
+            and m["accuracy"] < m["gold_accuracy"] < m["ceiling_gold_accuracy"]
+        ),
+        ("reward_model",),
+    ),
+    Claim(
+        "ratings",
+        "Held-out accuracy is highest where the annotators called an answer significantly better, by at least 15 points above the two "
+        "weaker grades together, and lies between where they called it better.",
+        by_rating,
+        lambda m: (
+            m["accuracy significantly better"] > m["accuracy better"] > _weak(m)
+            and m["accuracy significantly better"] > _weak(m) + 0.15
+        ),
+    ),
+    Claim(
+        "labels",
+        "Held-out accuracy rises with labels, from 250 to 1,000 and from 1,000 to all, by at least 5 points in all.",
+        more_labels,
+        lambda m: (
+            m["accuracy_250"] < m["accuracy_1000"] < m["accuracy_all"]
+            and m["accuracy_all"] > m["accuracy_250"] + 0.05
+        ),
+        live=False,
+    ),
+    Claim(
+        "start",
+        "With 1,000 labels the start hardly matters: from random weights the model predicts as many held-out labels as from the SFT "
+        "model, give or take 6 points.",
+        starts,
+        lambda m: abs(m["accuracy_sft"] - m["accuracy_scratch"]) < 0.06,
+        live=False,
+    ),
+    Claim(
+        "passes",
+        "Four passes over 250 labels instead of one at least double the calibration error and raise the held-out loss by more than "
+        "0.1 nats, while accuracy falls by less than 5 points, if at all.",
+        passes,
+        lambda m: (
+            m["calibration_error_often"] > 2 * m["calibration_error_once"]
+            and m["loss_often"] > m["loss_once"] + 0.1
+            and m["accuracy_often"] > m["accuracy_once"] - 0.05
+        ),
+        live=False,
+    ),
+    Claim(
+        "judges",
+        "A logistic fit to a judge's own labels finds the temperature within 25%, what a sentence is worth within 0.08 gold, and what "
+        "being shown first is worth within 0.2.",
+        judges,
+        lambda m: all(
+            abs(m[f"temperature_{judge.name}"] / judge.temperature - 1) < 0.25
+            and abs(m[f"length_{judge.name}"] - judge.length_bias) < 0.08
+            and abs(m[f"position_{judge.name}"] - judge.position_bias) < 0.2
+            for judge in stories.PANEL
+        ),
+    ),
+    Claim(
+        "shuffled pairs",
+        "With as many updates and pairs in each, shuffled pairs end with a gap between training and held-out loss that is at least twice "
+        "that of pairs kept together.",
+        shuffling,
+        lambda m: m["gap_shuffled"] > 2 * m["gap_together"] and m["gap_shuffled"] > 0.05,
+        live=False,
+    ),
+    Claim(
+        "ways to learn",
+        "All pairs of a ranking put more held-out pairs into gold's order than a single pair of each ranking does, by at least 2 points.",
+        ways_to_learn,
+        lambda m: m["gold_accuracy all pairs"] > m["gold_accuracy one pair"] + 0.02,
+        live=False,
+    ),
+    Claim(
+        "crowd",
+        "Without gold, the four careful annotators get a scale that is on average at least 0.4 above that of the four who do not look; "
+        "weighing or filtering labels by it puts, on average, at least 2 points more pairs into gold's order.",
+        crowd,
+        lambda m: (
+            _mean_scale(m, people.CROWD[:CAREFUL]) > _mean_scale(m, people.CROWD[CAREFUL:]) + 0.4
+            and (m["gold_accuracy_weighted"] + m["gold_accuracy_filtered"]) / 2
+            > m["gold_accuracy_all"] + 0.02
+        ),
+        live=False,
+    ),
+    Claim(
+        "length bias",
+        "To the reward model a sentence is worth more than to the judges; subtracting what its scores rise with a sentence takes away "
+        "at least half of that, and costs no more than a point of gold's order.",
+        length_bias,
+        lambda m: (
+            m["price_stage"] > m["price_labels"] > 0
+            and abs(m["price_corrected"]) < 0.5 * m["price_stage"]
+            and m["gold_accuracy_corrected"] > m["gold_accuracy_stage"] - 0.01
+        ),
+        live=False,
+    ),
+    Claim(
+        "few labels, more length",
+        "A reward model of 1,000 labels overrates a sentence more than one of all labels; learning from pairs of equal length alone "
+        "does not lower the price.",
+        length_bias,
+        lambda m: m["price_any"] > m["price_stage"] and m["price_matched"] > m["price_stage"],
+        live=False,
+    ),
+    Claim(
+        "ensemble",
+        "The mean of three reward models puts more held-out pairs into gold's order than its members do on average, with a lower loss.",
+        together,
+        lambda m: m["gold_accuracy_mean"] > m["gold_accuracy_member"] and m["loss_mean"] < m["loss_member"],
+    ),
+    Claim(
+        "no alarm",
+        "On texts of the base model, shuffled words and answers to another prompt, whose gold is lower by more than 1, the members "
+        "disagree at most half as much again as on answers of the SFT model.",
+        doubted,
+        lambda m: all(
+            m[f"gold {kind}"] < m["gold SFT model"] - 1
+            and m[f"disagreement {kind}"] < 1.5 * m["disagreement SFT model"]
+            for kind in ("base model", "words shuffled", "other prompt")
+        ),
+    ),
+    Claim(
+        "fooled",
+        "Thirty rounds of search raise the reward model's score by more than one deviation and lower gold by more than 1 on average, "
+        "in at least three cases of four; models that the search never asked rate what it found higher, too.",
+        fooled,
+        lambda m: (
+            m["score_after"] > m["score_before"] + 1
+            and m["gold_after"] < m["gold_before"] - 1
+            and m["worse"] >= 0.75
+            and m["others_after"] > m["others_before"]
+        ),
+    ),
+    Claim(
+        "bug hunt",
+        "Read in the last column, a text's score moves by more than a tenth of a deviation with the texts beside it, and fewer "
+        "held-out labels are predicted one at a time; read at its own last token, it does not move.",
+        one_off,
+        lambda m: (
+            m["moved_wrong"] > 0.1
+            and m["accuracy_of_1_wrong"] < m["accuracy_of_1_right"]
+            and m["moved_right"] < 1e-3
+        ),
+        live=False,
+    ),
+)
+
+
+def _mean_scale(numbers: dict[str, float], judges: Sequence[stories.Annotator]) -> float:
+    return sum(numbers[f"scale {judge.name}"] for judge in judges) / len(judges)
+
+
+def _weak(numbers: dict[str, float]) -> float:
+    """Accuracy on the pairs of the two weaker grades together."""
+    weak = stories.RATINGS[:2]
+    right = sum(numbers[f"accuracy {rating}"] * numbers[f"pairs {rating}"] for rating in weak)
+    return right / sum(numbers[f"pairs {rating}"] for rating in weak)
 
 
 def extra_records(pipeline: Pipeline) -> list[Record]:
@@ -133,6 +307,9 @@ def extra_records(pipeline: Pipeline) -> list[Record]:
     metrics["reliability", "often"] = {key: run[key] for key in ("stated", "happened")}
     run = pipeline.measured(learning.on_labels, labels=learning.COMPARED, start="scratch")
     metrics["scoreboard", f"{learning.COMPARED:,} labels, from scratch"] = {key: run[key] for key in keys}
+    if not pipeline.seed:  # on one seed only, for it takes long
+        run = pipeline.measured(learning.on_labels, labels=pipeline.profile.pairs, start="scratch")
+        metrics["start", "scratch, all labels"] = {key: run[key] for key in keys}
     mean = pipeline.measured(doubt.ensemble)
     metrics["scoreboard", f"{learning.LABELS:,} labels, mean of {doubt.MEMBERS} models"] = {
         key: mean[f"{key}_mean"] for key in keys

@@ -70,8 +70,8 @@ def repeated(text: str) -> str:
 
 
 def doubts(pipeline: Pipeline) -> dict[str, float]:
-    """Mean disagreement of the members, and their mean score and gold, on every kind of text."""
-    numbers: dict[str, float] = {}
+    """Mean disagreement of the members, their mean score, that of the pipeline's model, and gold, by kind of text."""
+    numbers, whole = {}, pipeline.reward_model()
     for kind in KINDS:
         prompts, texts = texts_of(pipeline, kind)
         found = member_scores(pipeline, prompts, texts)
@@ -79,6 +79,7 @@ def doubts(pipeline: Pipeline) -> dict[str, float]:
         numbers |= {
             f"disagreement {kind}": float(disagreement(found).mean()),
             f"score {kind}": float(found.mean()),
+            f"stage {kind}": float(scores(whole, pack(pipeline, prompts, texts)).mean()),
             f"gold {kind}": sum(golds) / len(golds),
         }
     return numbers
