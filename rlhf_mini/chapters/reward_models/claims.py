@@ -40,7 +40,7 @@ def more_labels(pipeline: Pipeline) -> dict[str, float]:
 
 def starts(pipeline: Pipeline) -> dict[str, float]:
     """The same labels and settings from the SFT model and from random weights."""
-    numbers = {}
+    numbers: dict[str, float] = {}
     for start in learning.STARTS:
         run = pipeline.measured(learning.on_labels, labels=learning.COMPARED, start=start)
         numbers |= {f"{key}_{start}": run[key] for key in ("accuracy", "gold_accuracy", "loss")}
@@ -49,7 +49,7 @@ def starts(pipeline: Pipeline) -> dict[str, float]:
 
 def passes(pipeline: Pipeline) -> dict[str, float]:
     """One pass over few labels, and several."""
-    numbers = {}
+    numbers: dict[str, float] = {}
     for name, epochs in (("once", 1), ("often", learning.PASSES)):
         run = pipeline.measured(learning.on_labels, labels=learning.FEW, epochs=epochs)
         keys = ("accuracy", "gold_accuracy", "loss", "calibration_error", "overconfidence")
@@ -59,7 +59,7 @@ def passes(pipeline: Pipeline) -> dict[str, float]:
 
 def shuffling(pipeline: Pipeline) -> dict[str, float]:
     """Loss on training and on held-out pairs at the end of one epoch, and what is lowest on the way."""
-    numbers = {}
+    numbers: dict[str, float] = {}
     for way in ("together", "shuffled"):
         run = pipeline.measured(ranking.along, way=way)
         for key in ("train", "held_out"):
@@ -70,7 +70,7 @@ def shuffling(pipeline: Pipeline) -> dict[str, float]:
 
 def ways_to_learn(pipeline: Pipeline) -> dict[str, float]:
     """What six ways of learning make of the same prompts and people."""
-    numbers = {}
+    numbers: dict[str, float] = {}
     for way in ranking.WAYS:
         run = pipeline.measured(ranking.learned, way=way)
         keys = ("accuracy", "gold_accuracy", "loss", "calibration_error", "overconfidence", "largest")
@@ -121,7 +121,7 @@ def fooled(pipeline: Pipeline) -> dict[str, float]:
 
 def one_off(pipeline: Pipeline) -> dict[str, float]:
     """The bug hunt's last look, for both versions."""
-    numbers = {}
+    numbers: dict[str, float] = {}
     for way in bug_hunt.WAYS:
         run = pipeline.measured(bug_hunt.symptoms, way=way)
         keys = ("loss", "accuracy_in_training", "accuracy_of_1", "accuracy_of_32", "accuracy_of_all")

@@ -71,7 +71,8 @@ def repeated(text: str) -> str:
 
 def doubts(pipeline: Pipeline) -> dict[str, float]:
     """Mean disagreement of the members, their mean score, that of the pipeline's model, and gold, by kind of text."""
-    numbers, whole = {}, pipeline.reward_model()
+    whole = pipeline.reward_model()
+    numbers: dict[str, float] = {}
     for kind in KINDS:
         prompts, texts = texts_of(pipeline, kind)
         found = member_scores(pipeline, prompts, texts)
