@@ -169,7 +169,7 @@ def doubt_bars() -> Picture:
     rows = {
         kind: (
             "policy" if kind == "SFT model" else "loss",
-            values("doubt", f"disagreement {kind}"),
+            values("no alarm", f"disagreement {kind}"),
         )
         for kind in doubt.KINDS
     }
