@@ -245,6 +245,12 @@ def hunt_curves() -> Picture:
     return beside(*panels)
 
 
+def _place(row: str) -> tuple[bool, int, str]:
+    """Rows by their number of labels, the ceiling last."""
+    labels = row.split(" ")[0].replace(",", "")
+    return (True, 0, row) if not labels.isdigit() else (False, int(labels), row)
+
+
 def scoreboard() -> Picture:
     """The chapter's runs, on the held-out pairs."""
     columns = {
@@ -253,8 +259,6 @@ def scoreboard() -> Picture:
         "loss": "loss (nats)",
         "calibration_error": "calibration error",
     }
-    found = recorded("scoreboard")
-    order = list(dict.fromkeys(record.method for record in found))
-    found = sorted(found, key=lambda record: order.index(record.method))
+    found = sorted(recorded("scoreboard"), key=lambda record: _place(record.method))
     rows = [replace(r, metrics={key: r.metrics[key] for key in columns}) for r in found]
     return records(records_table(rows, metrics=columns))
