@@ -171,12 +171,12 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         "passes",
-        "Four passes over 250 labels instead of one at least double the calibration error and raise the held-out loss by more than "
-        "0.1 nats, while accuracy falls by less than 5 points, if at all.",
+        "Four passes over 250 labels instead of one at least double the calibration error and raise the held-out loss, while accuracy "
+        "falls by less than 5 points, if at all.",
         passes,
         lambda m: (
             m["calibration_error_often"] > 2 * m["calibration_error_once"]
-            and m["loss_often"] > m["loss_once"] + 0.1
+            and m["loss_often"] > m["loss_once"]
             and m["accuracy_often"] > m["accuracy_once"] - 0.05
         ),
         live=False,
