@@ -210,33 +210,35 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         "crowd",
-        "Without gold, the four careful annotators get a scale that is on average at least 0.4 above that of the four who do not look; "
-        "weighing or filtering labels by it lowers the held-out loss.",
+        "Without gold, the four careful annotators get a higher scale, on average, than the four who do not look; weighing or filtering "
+        "labels by it lowers the held-out loss.",
         crowd,
         lambda m: (
-            _mean_scale(m, people.CROWD[:CAREFUL]) > _mean_scale(m, people.CROWD[CAREFUL:]) + 0.4
+            _mean_scale(m, people.CROWD[:CAREFUL]) > _mean_scale(m, people.CROWD[CAREFUL:])
             and max(m["loss_weighted"], m["loss_filtered"]) < m["loss_all"]
         ),
         live=False,
     ),
     Claim(
-        "length bias",
-        "To the reward model a sentence is worth more than to the judges; subtracting what its scores rise with a sentence takes away "
-        "at least half of that, and costs no more than a point of gold's order.",
+        "few labels, more length",
+        "After 1,000 labels a sentence is worth more to the reward model than to the judges, and more than after all labels; learning "
+        "from pairs of equal length alone does not bring it down to the judges' price.",
         length_bias,
         lambda m: (
-            m["price_stage"] > m["price_labels"] > 0
-            and abs(m["price_corrected"]) < 0.5 * m["price_stage"]
-            and m["gold_accuracy_corrected"] > m["gold_accuracy_stage"] - 0.01
+            m["price_any"] > max(m["price_stage"], m["price_labels"])
+            and m["price_matched"] > m["price_labels"] > 0
         ),
         live=False,
     ),
     Claim(
-        "few labels, more length",
-        "A reward model of 1,000 labels overrates a sentence more than one of all labels; learning from pairs of equal length alone "
-        "does not lower the price.",
+        "length bias",
+        "Subtracting what the reward model's scores rise with a sentence brings the price of a sentence nearer to nothing, and costs no "
+        "more than a point of gold's order.",
         length_bias,
-        lambda m: m["price_any"] > m["price_stage"] and m["price_matched"] > m["price_stage"],
+        lambda m: (
+            abs(m["price_corrected"]) < m["price_stage"]
+            and m["gold_accuracy_corrected"] > m["gold_accuracy_stage"] - 0.01
+        ),
         live=False,
     ),
     Claim(
