@@ -42,7 +42,10 @@ def ensemble(pipeline: Pipeline) -> dict[str, float]:
 
 @lru_cache(maxsize=2)
 def texts_of(pipeline: Pipeline, kind: str) -> tuple[list[str], list[str]]:
-    """Held-out prompts with texts of one kind: like the training answers, or unlike them in one respect."""
+    """Held-out prompts with texts of one kind: like the training answers, or unlike them in one respect.
+
+    A text that has become longer than the model's context is left out.
+    """
     seed = pipeline.seed_for("chapter 04 doubt")
     prompts = [request.text for request in stories.draw_requests(TEXTS, seed=seed, held_out=True)]
     generator, rng = pipeline.generator("chapter 04 doubt"), random.Random(seed)
@@ -60,7 +63,9 @@ def texts_of(pipeline: Pipeline, kind: str) -> tuple[list[str], list[str]]:
         texts = [repeated(text) for text in texts]
     if kind == "other prompt":
         texts = texts[1:] + texts[:1]
-    return prompts, [text if text.strip() else "." for text in texts]
+    texts = [text if text.strip() else "." for text in texts]
+    fits = (pack(pipeline, prompts, texts).lengths <= pipeline.profile.context).nonzero().flatten().tolist()
+    return [prompts[row] for row in fits], [texts[row] for row in fits]
 
 
 def repeated(text: str) -> str:
