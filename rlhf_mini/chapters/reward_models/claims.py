@@ -249,11 +249,11 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         "no alarm",
-        "On texts of the base model, shuffled words and answers to another prompt, whose gold is lower by more than 1, the members "
+        "On texts of the base model, shuffled words and answers to another prompt, whose gold is lower by more than 0.5, the members "
         "disagree at most half as much again as on answers of the SFT model.",
         doubted,
         lambda m: all(
-            m[f"gold {kind}"] < m["gold SFT model"] - 1
+            m[f"gold {kind}"] < m["gold SFT model"] - 0.5
             and m[f"disagreement {kind}"] < 1.5 * m["disagreement SFT model"]
             for kind in ("base model", "words shuffled", "other prompt")
         ),
