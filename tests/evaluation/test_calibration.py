@@ -63,3 +63,14 @@ def test_a_perfect_forecaster_has_little_error_and_a_boaster_much():
 def test_what_is_no_forecast_is_refused(stated, happened, settings, message):
     with pytest.raises(ValueError, match=message):
         reliability(stated, happened, **settings)
+
+
+def test_one_bin_compares_the_means_and_one_bad_chance_among_good_ones_is_refused():
+    happened = torch.tensor([True, True, False])
+    curve = reliability(torch.tensor([0.5, 0.7, 0.6]), happened, bins=1)
+    assert curve.counts == (3,)
+    assert curve.error == pytest.approx(2 / 3 - 0.6)
+    with pytest.raises(ValueError, match="chances must lie"):
+        reliability(torch.tensor([0.5, 1.5, 0.6]), happened, bins=1)
+    with pytest.raises(ValueError, match="low in"):
+        reliability(torch.tensor([0.5, 0.7, 0.6]), happened, bins=1, low=-0.5)

@@ -93,3 +93,52 @@ def test_searches_that_cannot_be_are_refused(starts, rounds, tries):
 def test_edits_need_something_to_put_in(words, sentences):
     with pytest.raises(ValueError, match="need words and sentences"):
         word_and_sentence_edits(words, sentences)
+
+
+def test_of_several_tries_the_best_is_kept_wherever_it_stands():
+    texts = iter(["1", "9", "5", "4"])
+    (found,) = climb(
+        ["0"],
+        lambda rows, drawn: torch.tensor([float(text) for text in drawn]),
+        lambda text, rng: next(texts),
+        rounds=1,
+        tries=4,
+        rng=random.Random(0),
+    )
+    assert found.texts == ("0", "9")
+    assert found.scores == (0.0, 9.0)
+
+
+def test_one_round_of_one_try_is_enough():
+    (found,) = climb(["a"], vowels, lambda text, rng: "aa", rounds=1, tries=1, rng=random.Random(0))
+    assert found.texts == ("a", "aa")
+
+
+def test_what_is_put_in_stands_behind_the_place_chosen():
+    edit, rng = word_and_sentence_edits(["kite"], ["kite"]), random.Random(0)
+    assert {edit("fox", rng) for _ in range(300)} == {"kite", "fox kite", "fox fox", "fox"}
+
+
+def test_the_kinds_of_edits_by_their_random_numbers():
+    class Scripted(random.Random):
+        """The first random number, and the kind that is chosen, as told."""
+
+        def __init__(self, number, kind):
+            super().__init__(0)
+            self.number, self.kind = number, kind
+
+        def random(self):
+            return self.number
+
+        def choice(self, options):
+            return self.kind if self.kind in options else options[0]
+
+        def randrange(self, *_):
+            return 0
+
+    edit = word_and_sentence_edits(["kite"], ["Snow fell."])
+    text = "A fox ran. It slept."
+    assert edit(text, Scripted(0.2, "repeat")) == "A A fox ran. It slept."
+    assert edit(text, Scripted(0.2, "drop")) == "fox ran. It slept."
+    assert edit(text, Scripted(0.7, "repeat")) == "A fox ran. A fox ran. It slept."
+    assert edit(text, Scripted(0.7, "drop")) == "It slept."
