@@ -26,7 +26,7 @@ from rlhf_mini.worlds.stories import PANEL, Annotator
 
 CARELESS = tuple(Annotator(name=name, temperature=12.0) for name in ("Eve", "Finn", "Gus", "Hal"))
 CROWD = (*PANEL, *CARELESS)
-CROWD_LABELS = 960
+CROWD_LABELS = 4000
 
 
 def logistic_fit(features: Tensor, outcomes: Tensor, *, steps: int = 30) -> Tensor:
