@@ -33,8 +33,9 @@ from rlhf_mini.worlds.stories.lexicon import MOODS, with_article
 from rlhf_mini.worlds.stories.requests import ASKS
 
 CONTEXT, LONGEST_ANSWER = 704, 110
-DIALOGUES, TRAINED_TURNS, TESTED_TURNS = 1200, 3, 5
-SAMPLES = 4
+DIALOGUES, TRAINED_TURNS, TESTED_TURNS = 640, 3, 5
+SAMPLES = 2
+MODELS = ("ghost", "plain", "sft")
 
 
 def naming(hero: str) -> Callable[[str], str]:

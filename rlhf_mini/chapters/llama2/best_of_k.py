@@ -34,7 +34,7 @@ def curve(pipeline: Pipeline, *, temperature: float, unkind: bool) -> dict[str, 
     }
 
 
-def golds_of(drawn: dict) -> Tensor:
+def golds_of(drawn: dict[str, Any]) -> Tensor:
     """The gold of a pool, (N, K)."""
     return torch.tensor(
         [

@@ -1,14 +1,46 @@
 """What chapter 06 claims, measured on one pipeline: `rlhf-mini claims 06` prints it and writes the records."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from rlhf_mini.chapters.claims import Claim, records_of
-from rlhf_mini.chapters.llama2 import attention, best_of_k, combining, crossing, sides
+from rlhf_mini.chapters.llama2 import (
+    attention,
+    best_of_k,
+    bug_hunt,
+    combining,
+    crossing,
+    margins,
+    on_top,
+    rounds,
+    sides,
+)
 from rlhf_mini.evaluation.records import Record
 from rlhf_mini.pipeline import Pipeline
 
 CHAPTER = "06"
 K = best_of_k.SIZES.index(8)
+
+
+def margin_tables(pipeline: Pipeline) -> dict[str, Any]:
+    """What each table of margins does, as the mean of several models; by rating, the least clear first."""
+    numbers: dict[str, Any] = {}
+    for table in margins.TABLES:
+        runs = [pipeline.measured(margins.margin_effect, table=table, run=run) for run in range(margins.RUNS)]
+        for key in ("accuracy", "gap"):
+            numbers[f"{key} {table}"] = [
+                _mean(column) for column in zip(*(r[key] for r in runs), strict=True)
+            ]
+        for key in ("spread", "valley", "low", "low_declined", "high_declined"):
+            numbers[f"{key} {table}"] = _mean([run[key] for run in runs])
+        numbers[f"accuracies {table}"] = [run["accuracy"][-1] for run in runs]
+        numbers[f"valleys {table}"] = [run["valley"] for run in runs]
+        numbers[f"histogram {table}"] = runs[0]["histogram"]
+    return {**numbers, "ceiling": runs[0]["ceiling"], "shares": runs[0]["shares"]}
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
 
 
 def crossed(pipeline: Pipeline) -> dict[str, float]:
@@ -20,6 +52,16 @@ def crossed(pipeline: Pipeline) -> dict[str, float]:
         for model in sides.SIDES
         for pairs in sides.SIDES
     }
+
+
+def mixed(pipeline: Pipeline) -> dict[str, float]:
+    """The same with Llama 2's mix of pairs, beside the models that see their own side alone."""
+    numbers = crossed(pipeline)
+    for name in [*numbers]:
+        model, pairs = name.split(" on ")
+        found = pipeline.measured(crossing.cross_accuracy, model=model, pairs=pairs, mixed=True)
+        numbers[f"{name}, mixed"] = found["accuracy"][-1]
+    return numbers
 
 
 def combined(pipeline: Pipeline) -> dict[str, Any]:
@@ -51,8 +93,43 @@ def divergence(pipeline: Pipeline) -> dict[str, float]:
 
 def kept_instruction(pipeline: Pipeline) -> dict[str, list[float]]:
     """By turn: how often the story is about the hero of the first turn, and its gold, for three models."""
-    runs = {model: pipeline.measured(attention.adherence, model=model) for model in ("sft", "plain", "ghost")}
+    runs = {model: pipeline.measured(attention.adherence, model=model) for model in attention.MODELS}
     return {f"{measure}_{model}": run[measure] for model, run in runs.items() for measure in ("hero", "gold")}
+
+
+def versions(pipeline: Pipeline) -> dict[str, list[float]]:
+    """Every campaign, round by round: gold, politeness to unkind requests and harm, the fine-tuned policy first."""
+    keys = (
+        "gold",
+        "gold_safe_prompts",
+        "politely_declined",
+        "unkind_told",
+        "kind_declined",
+        "kl_k3",
+        "kept_gold",
+    )
+    numbers: dict[str, list[float]] = {}
+    for name, (choose, memory) in rounds.CAMPAIGNS.items():
+        found = pipeline.measured(rounds.along, choose=choose, memory=memory)
+        numbers |= {f"{key}, {name}": found[key] for key in keys}
+    return numbers
+
+
+def fifth(pipeline: Pipeline) -> dict[str, float]:
+    """V4 before PPO and V5 after it."""
+    found = pipeline.measured(on_top.ppo_on_top)
+    keys = ("gold", "gold_safe_prompts", "politely_declined", "unkind_told", "kind_declined", "kl_k3")
+    numbers = {f"{key}_{when}": found[when][key] for when in ("before", "after") for key in keys}
+    return {**numbers, "kl_to_start": found["kl_to_start"]["kl_k3"]}
+
+
+def mixed_margins(pipeline: Pipeline) -> dict[str, float]:
+    """The bug hunt's last look, for all three losses."""
+    numbers: dict[str, float] = {}
+    for way in bug_hunt.WAYS:
+        found = pipeline.measured(bug_hunt.symptoms, way=way)
+        numbers |= {f"{key}_{way}": found[key][-1] for key in ("loss", "accuracy", "clear", "unclear")}
+    return numbers
 
 
 def _both(declined_unkind: float, declined_kind: float) -> bool:
@@ -60,6 +137,36 @@ def _both(declined_unkind: float, declined_kind: float) -> bool:
 
 
 CLAIMS = (
+    Claim(
+        "margins stretch",
+        "Between answers of which one was called significantly better, the scores of models trained with the large margins lie more "
+        "than twice as far apart as without margins, and those with the small ones more than 1.2 times.",
+        margin_tables,
+        lambda m: m["gap large"][-1] > 2 * m["gap none"][-1] and m["gap small"][-1] > 1.2 * m["gap none"][-1],
+        live=False,
+    ),
+    Claim(
+        "two humps",
+        "On kind prompts the valley between the two humps of the scores is deeper with the small margins than without, deeper still "
+        "with the large ones, and by at least 0.15 in all; the lower hump is made of declines.",
+        margin_tables,
+        lambda m: (
+            m["valley none"] < m["valley small"] < m["valley large"]
+            and m["valley large"] > m["valley none"] + 0.15
+            and min(m[f"low_declined {table}"] for table in margins.TABLES) > 0.6
+            and max(m[f"high_declined {table}"] for table in margins.TABLES) < 0.06
+        ),
+        live=False,
+    ),
+    Claim(
+        "margins and accuracy",
+        "Either table changes the mean accuracy of three models by less than 4 points.",
+        margin_tables,
+        lambda m: (
+            max(abs(m[f"accuracy {t}"][-1] - m["accuracy none"][-1]) for t in ("small", "large")) < 0.04
+        ),
+        live=False,
+    ),
     Claim(
         "two sides",
         "Each reward model predicts its own side's choices far better than a coin, and the other side's worse than a coin.",
@@ -115,19 +222,40 @@ CLAIMS = (
 
 
 def extra_records(pipeline: Pipeline) -> list[Record]:
-    """The tables: accuracy by rating of either model on either side's pairs, and best of K by temperature."""
+    """The tables and curves over seeds: crossing, detection, best of K, rounds, V5, conversations, the bug hunt."""
     tables: dict[tuple[str, str], dict[str, Any]] = {}
-    for model in sides.SIDES:
-        for pairs in sides.SIDES:
-            for mixed in (False, True):
-                name = f"{model} on {pairs}{', mixed' if mixed else ''}"
-                tables["crossing", name] = pipeline.measured(
-                    crossing.cross_accuracy, model=model, pairs=pairs, mixed=mixed
-                )
-    for unkind in (False, True):
-        for temperature in best_of_k.TEMPERATURES:
-            name = f"{'unkind' if unkind else 'kind'}, temperature {temperature}"
-            tables["best of K", name] = pipeline.measured(
-                best_of_k.curve, temperature=temperature, unkind=unkind
+    for mix in (False, True):
+        suffix = ", mixed" if mix else ""
+        for name in crossed(pipeline):
+            model, pairs = name.split(" on ")
+            tables["crossing", name + suffix] = pipeline.measured(
+                crossing.cross_accuracy, model=model, pairs=pairs, mixed=mix
             )
-    return records_of(CHAPTER, pipeline, tables)
+    tables["detection", "safety below a threshold"] = pipeline.measured(combining.detection)
+    for kind in ("kind", "unkind"):
+        for temperature in best_of_k.TEMPERATURES:
+            tables["best of K", f"{kind}, temperature {temperature}"] = pipeline.measured(
+                best_of_k.curve, temperature=temperature, unkind=kind == "unkind"
+            )
+    for name, (choose, memory) in rounds.CAMPAIGNS.items():
+        tables["rounds", name] = pipeline.measured(rounds.along, choose=choose, memory=memory)
+    for model in attention.MODELS:
+        tables["conversation", model] = pipeline.measured(attention.adherence, model=model)
+    for way in bug_hunt.WAYS:
+        tables["bug hunt", way] = pipeline.measured(bug_hunt.symptoms, way=way)
+    return records_of(CHAPTER, pipeline, {**tables, **scoreboard(pipeline)})
+
+
+def scoreboard(pipeline: Pipeline) -> dict[tuple[str, str], dict[str, float]]:
+    """The chapter's policies on the same held-out requests: gold, declines, harm, and the distance travelled."""
+    columns = ("gold", "politely_declined", "kind_declined", "unkind_told", "kl_k3")
+    rows: dict[tuple[str, str], dict[str, float]] = {}
+    for name, (choose, memory) in rounds.CAMPAIGNS.items():
+        found = pipeline.measured(rounds.along, choose=choose, memory=memory)
+        if choose == "best" and memory == "all":
+            rows["scoreboard", "fine-tuned policy"] = {key: found[key][0] for key in columns}
+            rows["scoreboard", "V1, best of 8"] = {key: found[key][1] for key in columns}
+        rows["scoreboard", f"V{rounds.ROUNDS}, {name}"] = {key: found[key][-1] for key in columns}
+    after = pipeline.measured(on_top.ppo_on_top)["after"]
+    rows["scoreboard", f"V{rounds.ROUNDS + 1}, PPO on top"] = {key: after[key] for key in columns}
+    return rows

@@ -6,6 +6,7 @@ by gold: is an unkind deed told, is a kind request declined, how helpful is it.
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -51,30 +52,41 @@ def candidates(
     (folder / "candidates.json").write_text(json.dumps({"prompts": asked, "answers": texts}))
 
 
+def scored(pipeline: Pipeline, *, mixed: bool, **which: Any) -> dict[str, list[list[float]]]:
+    """R_h and R_s of every answer of the kept pool that `which` names, (N, K) each."""
+    drawn = json.loads((pipeline.kept(candidates, **which) / "candidates.json").read_text())
+    asked = [prompt for prompt, row in zip(drawn["prompts"], drawn["answers"], strict=True) for _ in row]
+    packed = pack_texts(pipeline.tokenizer(), asked, [text for row in drawn["answers"] for text in row])
+    return {
+        side: sides.probabilities(sides.model_of(pipeline, side=side, mixed=mixed), packed)
+        .view(-1, which["samples"])
+        .tolist()
+        for side in sides.SIDES
+    }
+
+
 def pool(
     pipeline: Pipeline,
     *,
     unkind: bool,
-    prompts: int = PROMPTS,
+    prompts: int | None = None,
     samples: int = SAMPLES,
     temperature: float = 1.0,
     mixed: bool = False,
-) -> dict:
-    """Prompts, their K answers, and R_h and R_s of each answer, (N, K)."""
-    folder = pipeline.kept(
-        candidates, unkind=unkind, prompts=prompts, samples=samples, temperature=temperature
-    )
-    drawn = json.loads((folder / "candidates.json").read_text())
-    asked = [prompt for prompt in drawn["prompts"] for _ in range(samples)]
-    packed = pack_texts(pipeline.tokenizer(), asked, [text for row in drawn["answers"] for text in row])
-    scored = {
-        side: sides.probabilities(sides.model_of(pipeline, side=side, mixed=mixed), packed).view(-1, samples)
-        for side in sides.SIDES
+) -> dict[str, Any]:
+    """Prompts, their K answers, and R_h and R_s of each answer, (N, K); drawn and scored once."""
+    which = {
+        "unkind": unkind,
+        "prompts": PROMPTS if prompts is None else prompts,
+        "samples": samples,
+        "temperature": temperature,
     }
-    return {**drawn, **scored}
+    drawn = json.loads((pipeline.kept(candidates, **which) / "candidates.json").read_text())
+    rewards = pipeline.measured(scored, mixed=mixed, **which)
+    return {**drawn, **{side: torch.tensor(rewards[side]) for side in sides.SIDES}}
 
 
-def combined(drawn: dict, *, unkind: bool, threshold: float = THRESHOLD) -> Tensor:
+def combined(drawn: dict[str, Any], *, unkind: bool, threshold: float = THRESHOLD) -> Tensor:
     """Llama 2's R_c of a pool, (N, K)."""
     flat = drawn["helpfulness"].flatten()
     about_safety = torch.full(flat.shape, unkind)
@@ -83,13 +95,13 @@ def combined(drawn: dict, *, unkind: bool, threshold: float = THRESHOLD) -> Tens
     )
 
 
-def weighted(drawn: dict, *, safety_weight: float) -> Tensor:
+def weighted(drawn: dict[str, Any], *, safety_weight: float) -> Tensor:
     """The linear combination of a pool, (N, K)."""
     both = drawn["helpfulness"].flatten(), drawn["safety"].flatten()
     return linear_reward(*both, safety_weight=safety_weight).view_as(drawn["helpfulness"])
 
 
-def outcome(drawn: dict, rewards: Tensor) -> dict[str, float]:
+def outcome(drawn: dict[str, Any], rewards: Tensor) -> dict[str, float]:
     """What the best of K is like: gold in its parts; shares that tell an unkind deed, decline, politely."""
     kept = keep(drawn["prompts"], drawn["answers"], best_of(rewards))
     golds = [stories.gold(p, a) for p, a in zip(kept.prompts, kept.answers, strict=True)]

@@ -1,32 +1,80 @@
 """The chapter's figures; what is drawn over seeds comes from the records in `book/results/`."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from rlhf_mini.chapters.llama2 import best_of_k, combining
-from rlhf_mini.evaluation import read_records
+from rlhf_mini.evaluation import read_records, records_table
 from rlhf_mini.evaluation.records import Record
-from rlhf_mini.reader import Curve, Level, Picture, beside, learning_curves, training_curves
+from rlhf_mini.reader import Curve, Level, Picture, beside, learning_curves, records, training_curves
 
-# Touvron et al. 2023, Table 28: accuracy of the helpfulness model by rating, clearest first, and over all.
-PUBLISHED_MARGINS = {
-    "none": (79.1, 66.9, 59.8, 54.5, 62.5),
-    "small": (80.4, 67.3, 60.4, 55.0, 63.0),
-    "large": (80.7, 67.5, 60.5, 54.3, 62.9),
-}
-# Their Table 8, likewise: model on test set.
+# Touvron et al. 2023, Table 8: accuracy (%) by rating, the least clear first, and over all.
 PUBLISHED_CROSSING = {
-    "helpfulness on helpfulness": (80.7, 67.5, 60.9, 54.7, 63.2),
-    "safety on helpfulness": (64.6, 57.5, 53.8, 52.2, 56.2),
-    "safety on safety": (94.3, 76.3, 65.7, 55.3, 64.5),
-    "helpfulness on safety": (89.9, 73.2, 63.8, 54.5, 62.8),
+    "helpfulness on helpfulness": (54.7, 60.9, 67.5, 80.7, 63.2),
+    "safety on helpfulness": (52.2, 53.8, 57.5, 64.6, 56.2),
+    "safety on safety": (55.3, 65.7, 76.3, 94.3, 64.5),
+    "helpfulness on safety": (54.5, 63.8, 73.2, 89.9, 62.8),
 }
+COLUMNS = ("negligibly", "slightly", "better", "significantly", "all")
 
 
 def recorded(experiment: str, **filters: Any) -> list[Record]:
     """The records of one of the chapter's experiments at the quick profile, by seed."""
     found = read_records("chapter_06", experiment=experiment, profile="quick", **filters)
     return sorted(found, key=lambda record: record.seed)
+
+
+def values(claim: str) -> list[dict[str, Any]]:
+    """What a claim measured on every seed on record."""
+    return [dict(record.metrics) for record in recorded("claims", method=claim)]
+
+
+def table(rows: Sequence[Record], columns: Mapping[str, str]) -> Picture:
+    """Records as a table of the book, these columns only."""
+    kept = [replace(row, metrics={key: row.metrics[key] for key in columns}) for row in rows]
+    return records(records_table(kept, metrics=columns))
+
+
+def crossing_table(*, mixed: bool) -> Picture:
+    """Accuracy (%) by rating of each model on each side's pairs: its own pairs only, or Llama 2's mix."""
+    rows = [row for row in recorded("crossing") if row.method.endswith(", mixed") == mixed]
+    named = [
+        replace(
+            row,
+            method=row.method.removesuffix(", mixed"),
+            metrics={name: 100 * share for name, share in zip(COLUMNS, row.metrics["accuracy"], strict=True)},
+        )
+        for row in rows
+    ]
+    return records(records_table(named, metrics={name: name for name in COLUMNS}, decimals=1))
+
+
+def scoreboard() -> Picture:
+    """The chapter's policies on the same held-out requests."""
+    columns = {
+        "gold": "gold",
+        "politely_declined": "unkind: politely declined",
+        "unkind_told": "unkind: deed told",
+        "kind_declined": "kind: declined",
+        "kl_k3": "KL (nats)",
+    }
+    return table(recorded("scoreboard"), columns)
+
+
+def detection_curves(seeds: Sequence[Mapping[str, Any]]) -> Picture:
+    """Precision and recall of "safety below the threshold" as a detector of unkind deeds, over seeds."""
+    thresholds = seeds[0]["threshold"]
+    return training_curves(
+        [
+            Curve("precision", "policy", thresholds, [seed["precision"] for seed in seeds]),
+            Curve("recall", "data", thresholds, [seed["recall"] for seed in seeds]),
+        ],
+        xlabel="threshold on R_s",
+        ylabel="share",
+        alt="Precision and recall of a low safety score as a detector of unkind deeds, against the threshold: recall "
+        "rises with it, precision falls.",
+    )
 
 
 def rules(seeds: Sequence[Mapping[str, Any]]) -> Picture:

@@ -1,24 +1,32 @@
-"""The margin in the reward model's loss: accuracy by rating, and what it does to the scores."""
+"""The margin in the reward model's loss: accuracy by rating, and what it does to the scores.
+
+All three tables of margins are given the same pairs, the same first head and the same batches, `RUNS` times over,
+so that what differs between two of them is the margin and what chance makes of it.
+"""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from rlhf_mini.batch import Pairs
 from rlhf_mini.chapters.llama2 import ratings, sides
+from rlhf_mini.chapters.llama2.valley import deepest_valley
 from rlhf_mini.methods.margin import LARGE_MARGINS, SMALL_MARGINS, margins
 from rlhf_mini.methods.reward_model import scores
 from rlhf_mini.pipeline import Pipeline, pack_pairs
 from rlhf_mini.worlds import stories
 
 TABLES = {"none": None, "small": SMALL_MARGINS, "large": LARGE_MARGINS}
-RUNS = 3
+RUNS, PAIRS = 3, 4000
+BINS, REACH = 40, 4.0  # of the histogram: from −REACH to REACH standard deviations
 
 
 def margin_model(pipeline: Pipeline, folder: Path, *, table: str, run: int, pairs: int) -> None:
     """A kept reward model on the shared pairs, with the margins of one of `TABLES`."""
-    rows = pipeline.preferences("train").select(range(pairs))
+    rows = pipeline.preferences("train")
+    rows = rows.select(range(min(pairs, len(rows))))
     packed = pack_pairs(pipeline.tokenizer(), rows)
     chosen_table = TABLES[table]
     if chosen_table is not None:
@@ -34,28 +42,49 @@ def raw(pipeline: Pipeline, *, table: str, run: int, pairs: int) -> tuple[Tensor
     return scores(model, packed.chosen) * std, scores(model, packed.rejected) * std
 
 
-def margin_effect(pipeline: Pipeline, *, table: str, run: int, pairs: int = 8000) -> dict[str, object]:
+def margin_effect(pipeline: Pipeline, *, table: str, run: int, pairs: int = PAIRS) -> dict[str, Any]:
     """Accuracy by rating (the last is over all), the gap in score by rating, and the shape of the scores."""
     rows = list(pipeline.preferences("test"))
     wins, losses = ratings.chances(rows)
     chosen, rejected = raw(pipeline, table=table, run=run, pairs=pairs)
     gap = (chosen - rejected).double()
-    rated = [stories.RATINGS.index(row["rating"]) for row in rows]
-    by_rating = [gap[torch.tensor([place == r for place in rated])].mean().item() for r in range(4)]
-    every = torch.cat([chosen, rejected]).double()
     return {
         "accuracy": ratings.accuracy_by_rating(gap, wins, losses),
         "ceiling": ratings.ceiling_by_rating(wins, losses),
         "shares": ratings.shares(wins, losses),
-        "gap": by_rating,
-        "spread": float(every.std()),
-        "bimodality": bimodality(every),
-        "histogram": torch.histc((every - every.mean()) / every.std(), bins=40, min=-3, max=3).tolist(),
-        "middle": float(((every - every.mean()).abs() < 0.5 * every.std()).double().mean()),
+        "gap": mean_by_rating(gap, [row["rating"] for row in rows]),
+        **shape(rows, torch.cat([chosen, rejected]).double()),
     }
 
 
-def bimodality(values: Tensor) -> float:
-    """Sarle's coefficient (skewness² + 1) / kurtosis: 1/3 for a normal, 5/9 for a uniform, 1 for two points."""
-    standard = (values - values.mean()) / values.std(correction=0)
-    return float((standard.pow(3).mean() ** 2 + 1) / standard.pow(4).mean())
+def mean_by_rating(values: Tensor, rated: list[str]) -> list[float]:
+    """The mean of `values` (N,) over the pairs of each rating, the least clear first; 0 for one never given."""
+    places = torch.tensor([stories.RATINGS.index(rating) for rating in rated])
+    return [
+        float(values[places == place].mean()) if (places == place).any() else 0.0
+        for place in range(len(stories.RATINGS))
+    ]
+
+
+def shape(rows: list[dict[str, Any]], every: Tensor) -> dict[str, Any]:
+    """How scores spread over the answers to kind prompts: first all chosen ones, (N,), then all rejected, (N,).
+
+    `valley` is the depth of the valley between their two humps, `low` the share of answers below it, and
+    `low_declined` and `high_declined` are how many answers on either side decline what was asked.
+    """
+    kind = torch.tensor([not row["safety_prompt"] for row in rows] * 2)
+    declined = torch.tensor(
+        [stories.read_story(row[place]).declined for place in ("chosen", "rejected") for row in rows]
+    )
+    found, declines = every[kind], declined[kind].double()
+    depth, bottom = deepest_valley(found)
+    low = found < bottom
+    standard = ((found - found.mean()) / found.std()).clamp(-REACH, REACH)
+    return {
+        "spread": float(found.std()),
+        "valley": depth,
+        "low": float(low.double().mean()),
+        "low_declined": float(declines[low].mean()) if low.any() else 0.0,
+        "high_declined": float(declines[~low].mean()),
+        "histogram": (torch.histc(standard, bins=BINS, min=-REACH, max=REACH) / len(found)).tolist(),
+    }

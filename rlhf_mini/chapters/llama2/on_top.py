@@ -30,15 +30,11 @@ def whitened(score: Callable[[Sequences], Tensor]) -> Callable[[Sequences], Tens
 
 
 def ppo_on_top(
-    pipeline: Pipeline,
-    *,
-    memory: str = "all",
-    rounds_before: int = rounds.ROUNDS,
-    iterations: int = ITERATIONS,
+    pipeline: Pipeline, *, memory: str = "all", iterations: int = ITERATIONS
 ) -> dict[str, dict[str, float]]:
     """A campaign's last policy before and after a few iterations of PPO against its last reward models."""
-    folder = pipeline.kept(rounds.campaign, choose="best", memory=memory, rounds=rounds_before)
-    start = freeze(AutoModelForCausalLM.from_pretrained(folder / f"v{rounds_before}"))
+    folder = pipeline.kept(rounds.campaign, choose="best", memory=memory)
+    start = freeze(AutoModelForCausalLM.from_pretrained(folder / f"v{rounds.ROUNDS}"))
     models = {side: sides.load(folder / side) for side in sides.SIDES}
     policy = copy_of(start)
     requests = stories.draw_requests(2000, seed=pipeline.seed_for("chapter 06 PPO prompts"))

@@ -1,15 +1,20 @@
 """Llama 2's iterations: fresh preferences, new reward models, rejection sampling, round after round; then PPO.
 
 A round: (1) two answers of the current policy to fresh prompts, judged by either panel; (2) both reward models
-anew, on all pairs so far; (3) K answers to fresh prompts, the best by R_c kept; (4) fine-tuning on what was kept,
-in this round alone or in all rounds. From round `SHIFT` on nobody asks for anything unkind any more, as the
-prompts of one week differ from those of another: will the policy still decline when somebody does?
+anew, from the fine-tuned policy, on all pairs so far; (3) K answers to fresh prompts, the best by R_c kept;
+(4) fine-tuning on what was kept, in this round alone or in all rounds. From round `SHIFT` on nobody asks for
+anything unkind any more, as the prompts of one week differ from those of another: will the policy still decline
+when somebody does? The pairs of the first rounds stay, so that the safety model knows it all along.
+
+Four rounds make V1 to V4; V5 is PPO on top of V4 (`on_top`). The random campaign keeps any answer of the K and
+needs no reward model.
 """
 
 import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from datasets import Dataset
@@ -17,7 +22,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from rlhf_mini.batch import Sequences
-from rlhf_mini.chapters.llama2 import sides
+from rlhf_mini.chapters.llama2 import combining, sides
 from rlhf_mini.data.chat import answer
 from rlhf_mini.estimators import piecewise_reward
 from rlhf_mini.evaluation.policy import Judged, judge_policy
@@ -38,10 +43,18 @@ from rlhf_mini.models import copy_of, freeze, new_reward_model
 from rlhf_mini.pipeline import Pipeline, pack_pairs
 from rlhf_mini.worlds import stories
 
-ROUNDS, SHIFT = 5, 3
-PROMPTS, SAMPLES, TEMPERATURE = 512, 8, 1.0
-PAIRS = {"helpfulness": 600, "safety": 200}  # fresh ones a round
-THRESHOLD = 0.15
+ROUNDS, SHIFT = 4, 3
+PROMPTS, SAMPLES, TEMPERATURE = 384, 8, 1.0
+START = {"helpfulness": 2000, "safety": 1000}  # pairs of the sides that there are before the first round
+PAIRS = {"helpfulness": 500, "safety": 200}  # fresh ones a round
+REFERENCE_ANSWERS = 500
+CAMPAIGNS = {  # name: (which answer is kept, what is learned from)
+    "best of all rounds": ("best", "all"),
+    "best of the last round": ("best", "last"),
+    "random, all rounds": ("random", "all"),
+}
+
+Models = dict[str, PreTrainedModel]  # by side
 
 
 def fresh_requests(pipeline: Pipeline, count: int, *, round_: int, purpose: str) -> list[stories.Request]:
@@ -53,7 +66,7 @@ def fresh_requests(pipeline: Pipeline, count: int, *, round_: int, purpose: str)
 
 def fresh_pairs(
     pipeline: Pipeline, policy: PreTrainedModel, *, side: str, round_: int, generator: torch.Generator
-) -> list[dict[str, object]]:
+) -> list[dict[str, Any]]:
     """Pairs of the current policy's answers, judged by one side's panel."""
     seed = pipeline.seed_for(f"chapter 06 pairs {side} round {round_}")
     if side == "safety":
@@ -70,14 +83,20 @@ def fresh_pairs(
     return stories.annotate(rows, seed=seed, panel=sides.PANELS[side])
 
 
+def first_pairs(pipeline: Pipeline, *, side: str) -> list[dict[str, Any]]:
+    """The pairs of a side that there are before the first round, of the fine-tuned policy's answers."""
+    rows = sides.judged_pairs(pipeline, side=side, split="train")
+    return list(rows.select(range(min(START[side], len(rows)))))
+
+
 def reward_model_on(
-    pipeline: Pipeline, rows: list[dict[str, object]], *, generator: torch.Generator
+    pipeline: Pipeline, rows: list[dict[str, Any]], *, generator: torch.Generator
 ) -> PreTrainedModel:
-    """A reward model on all pairs so far, normalised as the sides' models are."""
+    """A reward model on all pairs so far, its zero where that of the sides' models is."""
     model = new_reward_model(pipeline.policy("sft"), seed=pipeline.seed).requires_grad_(True)
     pairs = pack_pairs(pipeline.tokenizer(), Dataset.from_list(rows))
     train_reward_model(model, pairs, config=pipeline.profile.reward_model, generator=generator)
-    normalise(model, sides.reference_answers(pipeline))
+    normalise(model, sides.reference_answers(pipeline).rows(slice(0, REFERENCE_ANSWERS)))
     return freeze(model)
 
 
@@ -92,13 +111,15 @@ def asks_for_harm(pipeline: Pipeline, sequences: Sequences) -> Tensor:
     return torch.tensor([stories.read_request(text).unkind is not None for text in texts])
 
 
-def combined_score(pipeline: Pipeline, models: dict[str, PreTrainedModel]) -> Callable[[Sequences], Tensor]:
+def combined_score(pipeline: Pipeline, models: Models) -> Callable[[Sequences], Tensor]:
     """R_c as a score of sequences, its sigmoid undone."""
 
     def score(sequences: Sequences) -> Tensor:
         rewards = {side: sides.probabilities(models[side], sequences) for side in sides.SIDES}
         about_safety = asks_for_harm(pipeline, sequences)
-        both = piecewise_reward(rewards["helpfulness"], rewards["safety"], about_safety, threshold=THRESHOLD)
+        both = piecewise_reward(
+            rewards["helpfulness"], rewards["safety"], about_safety, threshold=combining.THRESHOLD
+        )
         return torch.logit(both, eps=1e-6)
 
     return score
@@ -116,28 +137,51 @@ def config_of(pipeline: Pipeline) -> RejectionSamplingConfig:
     )
 
 
-def campaign(pipeline: Pipeline, folder: Path, *, choose: str, memory: str, rounds: int = ROUNDS) -> None:
-    """A kept campaign: the policy after each round (`v1` …), the last reward models, and what was measured."""
+class Judging:
+    """All pairs so far and the two models that were trained on them; fresh pairs make new models."""
+
+    def __init__(self, pipeline: Pipeline, *, generator: torch.Generator) -> None:
+        self.pipeline, self.generator = pipeline, generator
+        self.pairs = {side: first_pairs(pipeline, side=side) for side in sides.SIDES}
+        self.models: Models = {}
+
+    def renew(self, policy: PreTrainedModel, *, round_: int) -> None:
+        """Fresh pairs of this policy's answers, and the models anew; no pair on safety, no new model of it."""
+        for side in sides.SIDES if round_ < SHIFT else ("helpfulness",):
+            self.pairs[side] += fresh_pairs(
+                self.pipeline, policy, side=side, round_=round_, generator=self.generator
+            )
+            self.models[side] = reward_model_on(self.pipeline, self.pairs[side], generator=self.generator)
+
+
+def campaign(pipeline: Pipeline, folder: Path, *, choose: str, memory: str) -> None:
+    """A kept campaign: the policy after each round (`v1` …), the last reward models, and what was measured.
+
+    `choose` is "best" or "random", `memory` is "all" or "last".
+    """
+    if choose not in ("best", "random") or memory not in ("all", "last"):
+        raise ValueError(f"choose must be best or random, memory all or last; got {choose!r} and {memory!r}")
     config, generator = config_of(pipeline), pipeline.generator("chapter 06 campaign")
-    policy = copy_of(pipeline.policy("sft"))
-    judged: dict[str, list[dict[str, object]]] = {side: [] for side in sides.SIDES}
+    policy, judging = copy_of(pipeline.policy("sft")), Judging(pipeline, generator=generator)
     kept: list[Chosen] = []
     history = [look(pipeline, policy)]
-    for round_ in range(1, rounds + 1):
-        for side in sides.SIDES if round_ < SHIFT else sides.SIDES[:1]:
-            judged[side] += fresh_pairs(pipeline, policy, side=side, round_=round_, generator=generator)
-        models = {side: reward_model_on(pipeline, judged[side], generator=generator) for side in sides.SIDES}
+    for round_ in range(1, ROUNDS + 1):
         prompts = [r.text for r in fresh_requests(pipeline, PROMPTS, round_=round_, purpose="prompts")]
+        if choose == "best":
+            judging.renew(policy, round_=round_)
         answers = draw_candidates(policy, pipeline.tokenizer(), prompts, config=config, generator=generator)
-        rewards = score_candidates(combined_score(pipeline, models), pipeline.tokenizer(), prompts, answers)
-        picked = best_of(rewards) if choose == "best" else random_of(rewards, generator=generator)
+        if choose == "best":
+            score = combined_score(pipeline, judging.models)
+            picked = best_of(score_candidates(score, pipeline.tokenizer(), prompts, answers))
+        else:
+            picked = random_of(torch.zeros(len(answers), config.samples), generator=generator)
         kept.append(keep(prompts, answers, picked))
         learned = pooled(kept) if memory == "all" else kept[-1]
         fine_tune_on(policy, pipeline.tokenizer(), learned, config=config, generator=generator)
         policy.save_pretrained(folder / f"v{round_}")
         history.append({"kept_gold": _gold(kept[-1]), "learned": len(learned), **look(pipeline, policy)})
-    for side in sides.SIDES:
-        models[side].save_pretrained(folder / side)
+    for side, model in judging.models.items():
+        model.save_pretrained(folder / side)
     (folder / "history.json").write_text(json.dumps(history))
 
 
@@ -185,9 +229,16 @@ def _kind_declined(judged: Judged) -> float:
     return sum(kind) / len(kind)
 
 
-def history_of(
-    pipeline: Pipeline, *, choose: str, memory: str, rounds: int = ROUNDS
-) -> list[dict[str, float]]:
+def history_of(pipeline: Pipeline, *, choose: str, memory: str) -> list[dict[str, float]]:
     """What a campaign measured after each round, the fine-tuned policy first."""
-    folder = pipeline.kept(campaign, choose=choose, memory=memory, rounds=rounds)
+    folder = pipeline.kept(campaign, choose=choose, memory=memory)
     return json.loads((folder / "history.json").read_text())
+
+
+def along(pipeline: Pipeline, *, choose: str, memory: str) -> dict[str, list[float]]:
+    """The same as one list a measure, the fine-tuned policy first; without what only the rounds have."""
+    history = history_of(pipeline, choose=choose, memory=memory)
+    return {
+        **{name: [float(look[name]) for look in history] for name in history[0]},
+        "kept_gold": [float(look["kept_gold"]) for look in history[1:]],
+    }

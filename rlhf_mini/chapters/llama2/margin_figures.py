@@ -1,0 +1,104 @@
+"""Figures of margins: accuracy and distance by rating, the shape of the scores, and the bug hunt's symptoms.
+
+Each takes one mapping a seed, as `claims.margin_tables` or `bug_hunt.symptoms` measures it.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from rlhf_mini.chapters.llama2.margins import BINS, REACH, TABLES
+from rlhf_mini.reader import Curve, Level, Picture, beside, training_curves
+
+# Touvron et al. 2023, Table 28: accuracy (%) of the helpfulness model by rating, the least clear first, and over all.
+PUBLISHED = {
+    "none": (54.5, 59.8, 66.9, 79.1, 62.5),
+    "small": (55.0, 60.4, 67.3, 80.4, 63.0),
+    "large": (54.3, 60.5, 67.5, 80.7, 62.9),
+}
+ROLE = {"none": "reference", "small": "reward", "large": "loss"}
+NAMES = {"none": "no\nmargin", "small": "small", "large": "large"}
+PLACES = [1, 2, 3, 4]  # the four ratings, from the least clear to the clearest
+RATING_AXIS = "rating, 1 negligibly to 4 significantly better"
+
+Seeds = Sequence[Mapping[str, Any]]
+
+
+def gains(seeds: Seeds, table: str) -> list[list[float]]:
+    """By how many points a table of margins changes accuracy, by rating; a row a seed."""
+    return [
+        [100 * (a - b) for a, b in zip(m[f"accuracy {table}"][:4], m["accuracy none"][:4], strict=True)]
+        for m in seeds
+    ]
+
+
+def published_gains(table: str) -> list[float]:
+    """The same in the paper's Table 28."""
+    return [a - b for a, b in zip(PUBLISHED[table][:4], PUBLISHED["none"][:4], strict=True)]
+
+
+def gain_curves(seeds: Seeds) -> Picture:
+    """What either table changes in accuracy, by rating: here and in the paper."""
+    panels = []
+    for title, rows in (("here", gains), ("Llama 2", lambda _, table: [published_gains(table)])):
+        curves = [Curve(NAMES[t], ROLE[t], PLACES, rows(seeds, t)) for t in ("small", "large")]
+        panels.append(
+            training_curves(
+                curves,
+                levels=[Level("no\nmargin", 0.0)],
+                xlabel=RATING_AXIS,
+                ylabel=f"{title}: change in accuracy (points)",
+                alt=f"Change in accuracy by rating for the small and the large margins, {title}.",
+            )
+        )
+    return beside(*panels)
+
+
+def gap_curves(seeds: Seeds) -> Picture:
+    """How far the scores of a pair lie apart, by rating, for the three tables."""
+    return training_curves(
+        [Curve(NAMES[t], ROLE[t], PLACES, [m[f"gap {t}"] for m in seeds]) for t in TABLES],
+        xlabel=RATING_AXIS,
+        ylabel="chosen − rejected score (nats)",
+        alt="Mean difference of the scores of a pair by rating: near zero for the least clear pairs under all three "
+        "tables; for the clearest it is largest with the large margins and smallest without.",
+    )
+
+
+def hump_curves(seeds: Seeds) -> Picture:
+    """Histograms of the scores of answers to kind prompts, each in its own standard deviation."""
+    width = 2 * REACH / BINS
+    middles = (torch.arange(BINS) + 0.5) * width - REACH
+    shown = slice(BINS // 8, BINS - BINS // 8)  # from −3 to 3: nothing is seen beyond
+    return training_curves(
+        [
+            Curve(NAMES[t], ROLE[t], middles[shown], [[100 * s for s in m[f"histogram {t}"][shown]] for m in seeds])
+            for t in TABLES
+        ],
+        xlabel="score (its own standard deviations from its mean)",
+        ylabel="answers to kind prompts (%)",
+        alt="Histograms of scores with two humps, a small one far below and a large one above the mean; the valley "
+        "between them is deepest with the large margins.",
+    )  # fmt: skip
+
+
+def hunt_curves(runs: Mapping[str, Seeds]) -> Picture:
+    """The bug hunt's symptoms along a short training, seeds thin: the loss, and the gap of the clearest pairs."""
+    names = {"right": ("ours", "policy"), "wrong": ("hers", "loss"), "no margin": ("no margin", "reference")}
+    panels = []
+    for key, ylabel in (
+        ("loss", "training loss (nats per pair)"),
+        ("clear", "gap of the clearest pairs (nats)"),
+        ("unclear", "gap of the least clear pairs (nats)"),
+    ):
+        curves = [
+            Curve(names[way][0], names[way][1], seeds[0]["step"], [m[key] for m in seeds])
+            for way, seeds in runs.items()
+        ]
+        panels.append(
+            training_curves(
+                curves, xlabel="update", ylabel=ylabel, alt=f"{ylabel}, for three versions of the loss."
+            )
+        )
+    return beside(*panels)
