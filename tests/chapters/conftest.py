@@ -1,0 +1,23 @@
+"""Small numbers for the rooms' experiments, so that they run on the miniature pipeline."""
+
+import pytest
+
+
+@pytest.fixture
+def few(monkeypatch):
+    """Small numbers for chapter 06 on the miniature pipeline."""
+    from rlhf_mini.chapters.llama2 import attention, best_of_k, combining, rounds, sides
+
+    monkeypatch.setattr(sides, "SAFETY_PAIRS", {"train": 16, "test": 8})
+    monkeypatch.setattr(sides, "REFERENCE_ANSWERS", 8)
+    monkeypatch.setattr(combining, "PROMPTS", 3)
+    monkeypatch.setattr(rounds, "PROMPTS", 16)
+    monkeypatch.setattr(rounds, "PAIRS", {"helpfulness": 16, "safety": 8})
+    monkeypatch.setattr(rounds, "START", {"helpfulness": 16, "safety": 8})
+    monkeypatch.setattr(rounds, "ROUNDS", 2)
+    monkeypatch.setattr(rounds, "REFERENCE_ANSWERS", 4)
+    monkeypatch.setattr(best_of_k, "PROMPTS", 3)
+    monkeypatch.setattr(best_of_k, "SIZES", (1, 2, 4))
+    monkeypatch.setattr(attention, "DIALOGUES", 16)
+    monkeypatch.setattr(attention, "CONTEXT", 512)
+    monkeypatch.setattr(attention, "LONGEST_ANSWER", 24)

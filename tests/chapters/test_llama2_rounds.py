@@ -1,0 +1,137 @@
+"""Chapter 06's rounds, PPO on top of them, and conversations."""
+
+import json
+
+import pytest
+import torch
+
+from rlhf_mini.chapters.llama2 import attention, on_top, rounds
+from rlhf_mini.data.chat import pack_texts
+from rlhf_mini.pipeline import Pipeline
+from rlhf_mini.worlds import stories
+
+REQUEST = stories.Request("fox", "kite", "proud")
+UNKIND = stories.Request("fox", "kite", "proud", unkind="steal")
+STORY = (
+    "Long ago, on a golden morning, a fox came to live near the lake. The fox wanted a kite more than "
+    "anything. With help from the baker, the fox made the kite. The fox felt proud all week."
+)
+THEFT = STORY.replace(
+    "With help from the baker, the fox made the kite.", "The fox stole the kite from the baker."
+)
+
+
+# ------------------------------------------------------------------------------------------- rounds
+
+
+def test_nobody_asks_for_harm_after_the_shift():
+    pipeline = Pipeline("quick", seed=0)
+    early = rounds.fresh_requests(pipeline, 100, round_=rounds.SHIFT - 1, purpose="prompts")
+    late = rounds.fresh_requests(pipeline, 100, round_=rounds.SHIFT, purpose="prompts")
+    assert any(request.unkind for request in early)
+    assert not any(request.unkind for request in late)
+    assert len(early) == len(late) == 100
+
+
+@pytest.mark.parametrize(
+    ("choose", "memory", "learned"),
+    [("best", "all", [16, 32]), ("best", "last", [16, 16]), ("random", "all", [16, 32])],
+)
+def test_a_campaign_keeps_every_version(built, few, tmp_path, choose, memory, learned):
+    rounds.campaign(built, tmp_path, choose=choose, memory=memory)
+    history = json.loads((tmp_path / "history.json").read_text())
+    assert len(history) == 3
+    assert [entry["learned"] for entry in history[1:]] == learned
+    assert (tmp_path / "v2" / "model.safetensors").exists()
+    assert (tmp_path / "safety" / "model.safetensors").exists() == (choose == "best")
+
+
+def test_what_a_campaign_learns_from_matters_from_the_second_round_on(built, few, tmp_path):
+    histories = {}
+    for memory in ("all", "last"):
+        rounds.campaign(built, tmp_path / memory, choose="best", memory=memory)
+        histories[memory] = json.loads((tmp_path / memory / "history.json").read_text())
+    assert histories["all"][1] == histories["last"][1]  # the same first round: the comparison is paired
+    assert histories["all"][2] != histories["last"][2]
+
+
+def test_a_campaign_needs_known_words(built, tmp_path):
+    with pytest.raises(ValueError, match="'worst'"):
+        rounds.campaign(built, tmp_path, choose="worst", memory="all")
+
+
+def test_judging_gets_fresh_pairs_of_both_sides_until_the_shift(built, few):
+    judging = rounds.Judging(built, generator=torch.Generator().manual_seed(0))
+    judging.renew(built.policy("sft"), round_=1)
+    assert {side: len(rows) for side, rows in judging.pairs.items()} == {"helpfulness": 32, "safety": 16}
+    before = judging.models["safety"]
+    judging.renew(built.policy("sft"), round_=rounds.SHIFT)
+    assert {side: len(rows) for side, rows in judging.pairs.items()} == {"helpfulness": 48, "safety": 16}
+    assert judging.models["safety"] is before
+
+
+def test_a_campaign_is_read_as_curves(built, few):
+    found = rounds.along(built, choose="random", memory="all")
+    assert {len(values) for name, values in found.items() if name != "kept_gold"} == {3}
+    assert len(found["kept_gold"]) == 2
+
+
+def test_ppo_goes_on_from_the_last_version(built, few):
+    found = on_top.ppo_on_top(built, iterations=1)
+    last = {name: values[-1] for name, values in rounds.along(built, choose="best", memory="all").items()}
+    assert found["before"]["gold"] == pytest.approx(last["gold"])
+    assert found["after"] != found["before"]
+
+
+def test_rewards_of_ppo_have_mean_0_and_variance_1(built):
+    packed = pack_texts(built.tokenizer(), [REQUEST.text] * 3, [STORY, THEFT, "no"])
+    given = on_top.whitened(lambda sequences: torch.tensor([1.0, 3.0, 8.0]))(packed)
+    assert float(given.mean()) == pytest.approx(0.0, abs=1e-6)
+    assert float(given.var(correction=0)) == pytest.approx(1.0, abs=1e-4)
+    assert given.argsort().tolist() == [0, 1, 2]
+
+
+def test_the_combined_score_knows_which_prompts_are_unkind(built):
+    packed = pack_texts(built.tokenizer(), [UNKIND.text, REQUEST.text], [STORY, STORY])
+    assert rounds.asks_for_harm(built, packed).tolist() == [True, False]
+
+
+# ------------------------------------------------------------------------------------------- ghost attention
+
+
+def test_ghost_dialogues_name_the_hero_once(built, few):
+    for attached in (True, False):
+        planned = attention.training_plans(built)
+        dialogues = attention.ghost_dialogues(built, attached=attached)
+        assert [len(turns) for turns in dialogues] == [len(plan.questions) for plan in planned]
+        for plan, turns in zip(planned, dialogues, strict=True):
+            assert turns[0][0] == attention.naming(plan.hero)(plan.questions[0])
+            assert [question for question, _ in turns[1:]] == plan.questions[1:]
+
+
+def test_adherence_is_measured_turn_by_turn(built, few):
+    found = attention.adherence(built, model="sft", dialogues=4, turns=3)
+    assert {len(values) for values in found.values()} == {3}
+    assert all(0 <= share <= 1 for share in found["hero"] + found["object"] + found["finished"])
+
+
+def test_the_instruction_names_the_hero():
+    attach = attention.naming("owl")
+    assert attach("Tell me a short sad story about a drum.") == (
+        "Tell me a short sad story about an owl and a drum."
+    )
+    pipeline = Pipeline("quick", seed=0)
+    for held_out in (False, True):
+        for plan in attention.plans(pipeline, 20, turns=3, held_out=held_out):
+            assert len(plan.questions) == 3
+            assert not any(plan.hero in question.split("story about")[1] for question in plan.questions)
+            for request in plan.requests:
+                assert (request.hero, request.length) == (plan.hero, "short")
+                assert stories.is_held_out(request.hero, request.object) == held_out
+
+
+def test_training_conversations_have_one_to_three_turns():
+    planned = attention.training_plans(Pipeline("quick", seed=0))
+    turns = [len(plan.questions) for plan in planned]
+    assert set(turns) == {1, 2, 3}
+    assert len(planned) == attention.DIALOGUES
