@@ -1,6 +1,6 @@
 """The chapter's figures; what is drawn over seeds comes from the records in `book/results/`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -159,26 +159,36 @@ def by_turn(runs: Mapping[str, Sequence[Mapping[str, Any]]], *, measure: str, yl
 
 
 def by_round(
-    runs: Mapping[str, Sequence[Sequence[Mapping[str, float]]]], *, measure: str, ylabel: str
+    runs: Mapping[str, Sequence[Mapping[str, Sequence[float]]]], *, measure: str, ylabel: str
 ) -> Picture:
-    """A measure after every round of several campaigns, over seeds; round 0 is the fine-tuned policy."""
-    roles = {
-        "best of all rounds": "policy",
-        "best of the last round": "loss",
-        "random, all rounds": "reference",
+    """A measure after every round of several campaigns, over seeds; round 0 is the fine-tuned policy.
+
+    `runs` maps the names of `rounds.CAMPAIGNS` to one mapping a seed, as `rounds.along` measures it.
+    """
+    looks = {
+        "best of all rounds": ("best,\nall rounds", "policy"),
+        "best of the last round": ("best,\nlast round", "loss"),
+        "random, all rounds": ("random", "reference"),
     }
+    curves = [
+        Curve(*looks[name], [*range(len(seeds[0][measure]))], [seed[measure] for seed in seeds])
+        for name, seeds in runs.items()
+    ]
     return training_curves(
-        [
-            Curve(
-                name,
-                roles[name],
-                [*range(len(seeds[0]))],
-                [[look[measure] for look in seed] for seed in seeds],
-            )
-            for name, seeds in runs.items()
-        ],
+        curves,
         xlabel="round",
         ylabel=ylabel,
         alt=f"{ylabel} after each round of rejection sampling, for campaigns that keep the best and learn from all "
         "rounds, keep the best and learn from the last alone, and keep any answer.",
     )
+
+
+def sampled(kind: str, temperature: float) -> list[dict[str, Any]]:
+    """What `best_of_k.curve` measured for one kind of prompts and one temperature, by seed."""
+    found = recorded("best of K", method=f"{kind}, temperature {temperature}")
+    return [dict(record.metrics) for record in found]
+
+
+def runs_of(experiment: str, names: Iterable[str]) -> dict[str, list[dict[str, Any]]]:
+    """The records of several rows of one experiment: name → one mapping a seed."""
+    return {name: [dict(r.metrics) for r in recorded(experiment, method=name)] for name in names}
