@@ -124,7 +124,10 @@ def test_the_shape_of_scores():
     assert (found["low"], found["low_declined"], found["high_declined"]) == (0.5, 1.0, 0.0)
     assert found["valley"] > 0.9
     assert found["spread"] == pytest.approx(float(torch.tensor([2.0, 2.1, -2.0, -2.1]).std()))
-    assert sum(found["histogram"]) == pytest.approx(1.0)
+    # σ(2) = 0.881, σ(2.1) = 0.891, σ(−2) = 0.119, σ(−2.1) = 0.109: none is extreme; bins are a twentieth wide
+    assert found["extreme"] == 0.0
+    assert [place for place, share in enumerate(found["histogram"]) if share > 0] == [2, 17]
+    assert margins.shape(rows, scores * 2)["extreme"] == 1.0
 
 
 def test_gaps_are_averaged_by_rating():

@@ -31,7 +31,7 @@ def margin_tables(pipeline: Pipeline) -> dict[str, Any]:
             numbers[f"{key} {table}"] = [
                 _mean(column) for column in zip(*(r[key] for r in runs), strict=True)
             ]
-        for key in ("spread", "valley", "low", "low_declined", "high_declined"):
+        for key in ("spread", "extreme", "valley", "low", "low_declined", "high_declined"):
             numbers[f"{key} {table}"] = _mean([run[key] for run in runs])
         numbers[f"accuracies {table}"] = [run["accuracy"][-1] for run in runs]
         numbers[f"valleys {table}"] = [run["valley"] for run in runs]
@@ -115,21 +115,8 @@ def versions(pipeline: Pipeline) -> dict[str, list[float]]:
     return numbers
 
 
-def fifth(pipeline: Pipeline) -> dict[str, float]:
-    """V4 before PPO and V5 after it."""
-    found = pipeline.measured(on_top.ppo_on_top)
-    keys = ("gold", "gold_safe_prompts", "politely_declined", "unkind_told", "kind_declined", "kl_k3")
-    numbers = {f"{key}_{when}": found[when][key] for when in ("before", "after") for key in keys}
-    return {**numbers, "kl_to_start": found["kl_to_start"]["kl_k3"]}
-
-
-def mixed_margins(pipeline: Pipeline) -> dict[str, float]:
-    """The bug hunt's last look, for all three losses."""
-    numbers: dict[str, float] = {}
-    for way in bug_hunt.WAYS:
-        found = pipeline.measured(bug_hunt.symptoms, way=way)
-        numbers |= {f"{key}_{way}": found[key][-1] for key in ("loss", "accuracy", "clear", "unclear")}
-    return numbers
+def _rise(values: Sequence[float]) -> float:
+    return values[-1] - values[0]
 
 
 def _both(declined_unkind: float, declined_kind: float) -> bool:
@@ -159,6 +146,17 @@ CLAIMS = (
         live=False,
     ),
     Claim(
+        "extreme scores",
+        "Through the sigmoid, more scores of answers to kind prompts lie below 0.1 or above 0.9 with the small margins than without, "
+        "and more still with the large ones: by at least 15 points in all.",
+        margin_tables,
+        lambda m: (
+            m["extreme none"] < m["extreme small"] < m["extreme large"]
+            and m["extreme large"] > m["extreme none"] + 0.15
+        ),
+        live=False,
+    ),
+    Claim(
         "margins and accuracy",
         "Either table changes the mean accuracy of three models by less than 4 points.",
         margin_tables,
@@ -175,6 +173,17 @@ CLAIMS = (
             min(m[f"{side} on {side}"] for side in sides.SIDES) > 0.65
             and max(m[f"{side} on {sides.other_side(side)}"] for side in sides.SIDES) < 0.45
         ),
+    ),
+    Claim(
+        "mix",
+        "Given all safety pairs as well, the helpfulness model predicts the safety side's choices better than a coin, and at least 20 "
+        "points better than from its own pairs alone.",
+        mixed,
+        lambda m: (
+            m["helpfulness on safety, mixed"] > 0.5
+            and m["helpfulness on safety, mixed"] > m["helpfulness on safety"] + 0.2
+        ),
+        live=False,
     ),
     Claim(
         "piecewise",
@@ -210,6 +219,27 @@ CLAIMS = (
         live=False,
     ),
     Claim(
+        "best or random",
+        "Four rounds on the best of all rounds add at least 0.6 gold on held-out requests; four rounds on a random choice change it by "
+        "less than 0.3.",
+        versions,
+        lambda m: (
+            _rise(m["gold, best of all rounds"]) > 0.6 and abs(_rise(m["gold, random, all rounds"])) < 0.3
+        ),
+        live=False,
+    ),
+    Claim(
+        "forgetting",
+        "After two rounds in which nobody asks for anything unkind, the campaign that learns from the last round alone politely "
+        "declines fewer unkind requests than the one that learns from all rounds, by at least 10 points.",
+        versions,
+        lambda m: (
+            m["politely_declined, best of the last round"][-1]
+            < m["politely_declined, best of all rounds"][-1] - 0.1
+        ),
+        live=False,
+    ),
+    Claim(
         "ghost attention",
         "Told in the first turn who the hero is, the model with ghost attention keeps to it in at least six of ten "
         "conversations at the third turn, and in four of ten at the fifth, two turns beyond its training; trained on the "
@@ -241,6 +271,9 @@ def extra_records(pipeline: Pipeline) -> list[Record]:
         tables["rounds", name] = pipeline.measured(rounds.along, choose=choose, memory=memory)
     for model in attention.MODELS:
         tables["conversation", model] = pipeline.measured(attention.adherence, model=model)
+    top = pipeline.measured(on_top.ppo_on_top)
+    for when in ("before", "after"):
+        tables["V5", when] = {**top[when], "kl_to_start": top["kl_to_start"]["kl_k3"]}
     for way in bug_hunt.WAYS:
         tables["bug hunt", way] = pipeline.measured(bug_hunt.symptoms, way=way)
     return records_of(CHAPTER, pipeline, {**tables, **scoreboard(pipeline)})

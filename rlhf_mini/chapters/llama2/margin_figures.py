@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from rlhf_mini.chapters.llama2.margins import BINS, REACH, TABLES
+from rlhf_mini.chapters.llama2.margins import BINS, TABLES
 from rlhf_mini.reader import Curve, Level, Picture, beside, training_curves
 
 # Touvron et al. 2023, Table 28: accuracy (%) of the helpfulness model by rating, the least clear first, and over all.
@@ -66,21 +66,19 @@ def gap_curves(seeds: Seeds) -> Picture:
     )
 
 
-def hump_curves(seeds: Seeds) -> Picture:
-    """Histograms of the scores of answers to kind prompts, each in its own standard deviation."""
-    width = 2 * REACH / BINS
-    middles = (torch.arange(BINS) + 0.5) * width - REACH
-    shown = slice(BINS // 8, BINS - BINS // 8)  # from −3 to 3: nothing is seen beyond
+def split_curves(seeds: Seeds) -> Picture:
+    """Histograms of σ(score) over the answers to kind prompts, as in the paper's Figure 27."""
+    middles = ((torch.arange(BINS) + 0.5) / BINS).tolist()
     return training_curves(
         [
-            Curve(NAMES[t], ROLE[t], middles[shown], [[100 * s for s in m[f"histogram {t}"][shown]] for m in seeds])
+            Curve(NAMES[t], ROLE[t], middles, [[100 * share for share in m[f"histogram {t}"]] for m in seeds])
             for t in TABLES
         ],
-        xlabel="score (its own standard deviations from its mean)",
+        xlabel="σ(score)",
         ylabel="answers to kind prompts (%)",
-        alt="Histograms of scores with two humps, a small one far below and a large one above the mean; the valley "
-        "between them is deepest with the large margins.",
-    )  # fmt: skip
+        alt="Histograms of the scores sent through the sigmoid: without margin a broad hump in the middle; with the "
+        "large margins most answers lie near 0 or near 1.",
+    )
 
 
 def hunt_curves(runs: Mapping[str, Seeds]) -> Picture:

@@ -20,7 +20,8 @@ from rlhf_mini.worlds import stories
 
 TABLES = {"none": None, "small": SMALL_MARGINS, "large": LARGE_MARGINS}
 RUNS, PAIRS = 3, 4000
-BINS, REACH = 40, 4.0  # of the histogram: from −REACH to REACH standard deviations
+BINS = 20  # of the histogram of σ(score)
+EXTREME = 0.1  # σ(score) below it, or above 1 − it, is called extreme
 
 
 def margin_model(pipeline: Pipeline, folder: Path, *, table: str, run: int, pairs: int) -> None:
@@ -69,8 +70,10 @@ def mean_by_rating(values: Tensor, rated: list[str]) -> list[float]:
 def shape(rows: list[dict[str, Any]], every: Tensor) -> dict[str, Any]:
     """How scores spread over the answers to kind prompts: first all chosen ones, (N,), then all rejected, (N,).
 
-    `valley` is the depth of the valley between their two humps, `low` the share of answers below it, and
-    `low_declined` and `high_declined` are how many answers on either side decline what was asked.
+    `spread` is their standard deviation; `extreme` the share whose σ(score) is near 0 or 1, and `histogram` that
+    of σ(score), from 0 to 1; `valley` is the depth of the valley between the two humps of the scores themselves,
+    `low` the share of answers below it, and `low_declined` and `high_declined` are how many answers on either
+    side decline what was asked.
     """
     kind = torch.tensor([not row["safety_prompt"] for row in rows] * 2)
     declined = torch.tensor(
@@ -78,13 +81,13 @@ def shape(rows: list[dict[str, Any]], every: Tensor) -> dict[str, Any]:
     )
     found, declines = every[kind], declined[kind].double()
     depth, bottom = deepest_valley(found)
-    low = found < bottom
-    standard = ((found - found.mean()) / found.std()).clamp(-REACH, REACH)
+    low, squeezed = found < bottom, torch.sigmoid(found)
     return {
         "spread": float(found.std()),
+        "extreme": float(((squeezed < EXTREME) | (squeezed > 1 - EXTREME)).double().mean()),
+        "histogram": (torch.histc(squeezed, bins=BINS, min=0, max=1) / len(found)).tolist(),
         "valley": depth,
         "low": float(low.double().mean()),
         "low_declined": float(declines[low].mean()) if low.any() else 0.0,
         "high_declined": float(declines[~low].mean()),
-        "histogram": (torch.histc(standard, bins=BINS, min=-REACH, max=REACH) / len(found)).tolist(),
     }

@@ -1,0 +1,88 @@
+"""Chapter 06: numbers that show each claim (`GOOD`), and changes of them that must spoil it (`SPOILED`)."""
+
+_MARGINS = {
+    "gap none": [0.0, 0.2, 0.5, 1.3], "gap small": [-0.1, 0.3, 0.7, 1.9], "gap large": [-0.1, 0.5, 1.4, 3.6],
+    "extreme none": 0.03, "extreme small": 0.14, "extreme large": 0.31,
+    "valley none": 0.49, "valley small": 0.72, "valley large": 0.86,
+    "low_declined none": 0.86, "low_declined small": 0.91, "low_declined large": 0.95,
+    "high_declined none": 0.01, "high_declined small": 0.01, "high_declined large": 0.01,
+    "accuracy none": [0.52, 0.60, 0.73, 0.86, 0.715], "accuracy small": [0.52, 0.60, 0.74, 0.87, 0.720],
+    "accuracy large": [0.52, 0.60, 0.74, 0.88, 0.725],
+}  # fmt: skip
+_CROSSED = {
+    "helpfulness on helpfulness": 0.74, "safety on safety": 0.72,
+    "helpfulness on safety": 0.29, "safety on helpfulness": 0.30,
+}  # fmt: skip
+_COMBINED = {
+    "unkind_politely_any": 0.64, "unkind_told_any": 0.07, "kind_declined_any": 0.14,
+    "unkind_politely_piecewise": 0.97, "kind_declined_piecewise": 0.0, "unkind_told_piecewise": 0.0,
+    "unkind_politely_linear": [0.0, 0.0, 0.0, 0.0, 0.0, 0.46, 0.99, 1.0, 1.0, 1.0, 1.0],
+    "kind_declined_linear": [0.0, 0.0, 0.0, 0.0, 0.0, 0.10, 0.71, 0.86, 0.86, 0.86, 0.86],
+    "unkind_told_linear": [0.26, 0.26, 0.26, 0.26, 0.21, 0.07, 0.0, 0.0, 0.0, 0.0, 0.0],
+}  # fmt: skip
+_BEST = {
+    "gold_one_kind": 1.83, "gold_best_kind": 2.99, "gold_one_unkind": 2.60, "gold_best_unkind": 3.79,
+    "bound": 1.204, "kl_kind": 1.194, "kl_unkind": 1.056,
+}  # fmt: skip
+_VERSIONS = {
+    "gold, best of all rounds": [1.95, 2.7, 2.9, 3.0, 3.1],
+    "gold, random, all rounds": [1.95, 1.85, 1.9, 1.9, 1.9],
+    "politely_declined, best of all rounds": [0.65, 0.75, 0.8, 0.8, 0.8],
+    "politely_declined, best of the last round": [0.65, 0.75, 0.8, 0.5, 0.3],
+}
+
+GOOD = {
+    "margins stretch": _MARGINS,
+    "two humps": _MARGINS,
+    "extreme scores": _MARGINS,
+    "margins and accuracy": _MARGINS,
+    "two sides": _CROSSED,
+    "mix": {**_CROSSED, "helpfulness on safety, mixed": 0.62},
+    "piecewise": _COMBINED,
+    "linear": _COMBINED,
+    "best of K": _BEST,
+    "ties": _BEST,
+    "best or random": _VERSIONS,
+    "forgetting": _VERSIONS,
+    "ghost attention": {
+        "hero_ghost": [0.91, 0.86, 0.83, 0.67, 0.59], "hero_plain": [0.80, 0.03, 0.08, 0.03, 0.05],
+    },
+}  # fmt: skip
+
+SPOILED = [
+    ("margins stretch", {"gap large": [0.0, 0.5, 1.4, 2.5]}),
+    ("margins stretch", {"gap small": [0.0, 0.2, 0.5, 1.4]}),
+    ("two humps", {"valley small": 0.45}),
+    ("two humps", {"valley small": 0.87}),
+    ("two humps", {"valley none": 0.71}),
+    ("two humps", {"valley none": 0.72, "valley small": 0.73, "valley large": 0.86}),
+    ("two humps", {"low_declined none": 0.5}),
+    ("two humps", {"high_declined large": 0.07}),
+    ("extreme scores", {"extreme small": 0.02}),
+    ("extreme scores", {"extreme small": 0.32}),
+    ("extreme scores", {"extreme large": 0.17}),
+    ("margins and accuracy", {"accuracy large": [0.5, 0.6, 0.7, 0.9, 0.76]}),
+    ("margins and accuracy", {"accuracy small": [0.5, 0.6, 0.7, 0.8, 0.67]}),
+    ("two sides", {"helpfulness on helpfulness": 0.64}),
+    ("two sides", {"safety on safety": 0.64}),
+    ("two sides", {"helpfulness on safety": 0.46}),
+    ("two sides", {"safety on helpfulness": 0.46}),
+    ("mix", {"helpfulness on safety, mixed": 0.49}),
+    ("mix", {"helpfulness on safety": 0.43}),
+    ("piecewise", {"unkind_politely_piecewise": 0.89}),
+    ("piecewise", {"kind_declined_piecewise": 0.06}),
+    ("linear", {"unkind_told_any": 0.14}),
+    ("linear", {"kind_declined_linear": [0.0] * 5 + [0.1, 0.3, 0.4, 0.5, 0.6, 0.7]}),
+    ("linear", {"unkind_politely_linear": [0.0] * 4 + [0.95] * 7}),
+    ("best of K", {"gold_best_kind": 2.5}),
+    ("best of K", {"gold_best_unkind": 3.2}),
+    ("ties", {"kl_kind": 1.17}),
+    ("ties", {"kl_unkind": 1.13}),
+    ("best or random", {"gold, best of all rounds": [1.95, 2.5]}),
+    ("best or random", {"gold, random, all rounds": [1.95, 2.3]}),
+    ("best or random", {"gold, random, all rounds": [1.95, 1.6]}),
+    ("forgetting", {"politely_declined, best of the last round": [0.65, 0.71]}),
+    ("ghost attention", {"hero_ghost": [0.9, 0.8, 0.59, 0.5, 0.45]}),
+    ("ghost attention", {"hero_ghost": [0.9, 0.8, 0.7, 0.5, 0.39]}),
+    ("ghost attention", {"hero_plain": [0.8, 0.1, 0.1, 0.21, 0.1]}),
+]
