@@ -102,8 +102,8 @@ def reference_answers(pipeline: Pipeline) -> Sequences:
 def training_pairs(pipeline: Pipeline, *, side: str, mixed: bool) -> Dataset:
     """What one side's model learns from: its own pairs; if `mixed`, some of the other's, in Llama 2's manner.
 
-    There the helpfulness model also sees all of the safety pairs, and a tenth of what the safety model sees is
-    about helpfulness.
+    There the helpfulness model also sees as many pairs of other kinds, drawn from safety and from open data, and
+    a tenth of what the safety model sees is about helpfulness. Here the helpfulness model gets all safety pairs.
     """
     own, other = (judged_pairs(pipeline, side=name, split="train") for name in (side, other_side(side)))
     if not mixed:
