@@ -18,6 +18,6 @@ def few(monkeypatch):
     monkeypatch.setattr(rounds, "REFERENCE_ANSWERS", 4)
     monkeypatch.setattr(best_of_k, "PROMPTS", 3)
     monkeypatch.setattr(best_of_k, "SIZES", (1, 2, 4))
-    monkeypatch.setattr(attention, "DIALOGUES", 16)
+    monkeypatch.setattr(attention, "DIALOGUES", 32)
     monkeypatch.setattr(attention, "CONTEXT", 512)
     monkeypatch.setattr(attention, "LONGEST_ANSWER", 24)

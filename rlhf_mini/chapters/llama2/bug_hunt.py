@@ -47,7 +47,8 @@ WAYS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
 
 def symptoms(pipeline: Pipeline, *, way: str, pairs: int = PAIRS) -> dict[str, Any]:
     """Loss, accuracy and the gap in score by rating on the test pairs, along a short run with large margins."""
-    rows = pipeline.preferences("train").select(range(pairs))
+    rows = pipeline.preferences("train")
+    rows = rows.select(range(min(pairs, len(rows))))
     packed = pack_pairs(pipeline.tokenizer(), rows)
     train = Pairs(packed.chosen, packed.rejected, margins(rows["rating"], LARGE_MARGINS))
     config, pair_loss = pipeline.profile.reward_model, WAYS[way]
@@ -76,7 +77,7 @@ def symptoms(pipeline: Pipeline, *, way: str, pairs: int = PAIRS) -> dict[str, A
         source(),
         loss_fn,
         optimizer=config.optimizer,
-        steps=pairs // config.batch,
+        steps=len(rows) // config.batch,
         hooks=[look],
         description=way,
     )
