@@ -105,7 +105,7 @@ def test_a_pool_is_drawn_and_scored_once(built, few):
 
 def test_best_of_k_curves_begin_with_the_mean_and_end_with_the_best(built, few):
     found = best_of_k.curve(built, temperature=1.0, unkind=False)
-    drawn = combining.pool(built, unkind=False, prompts=3, samples=4, temperature=1.0)
+    drawn = combining.pool(built, unkind=False, prompts=3, samples=8, temperature=1.0)
     rewards = torch.logit(combining.combined(drawn, unkind=False), eps=1e-6)
     assert found["reward"][0] == pytest.approx(float(rewards.mean()), abs=1e-4)
     assert found["gold"][0] == pytest.approx(float(best_of_k.golds_of(drawn).mean()), abs=1e-4)

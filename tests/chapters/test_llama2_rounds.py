@@ -110,7 +110,7 @@ def test_ghost_dialogues_name_the_hero_once(built, few):
 
 
 def test_adherence_is_measured_turn_by_turn(built, few):
-    found = attention.adherence(built, model="sft", dialogues=4, turns=3)
+    found = attention.adherence(built, model="sft")
     assert {len(values) for values in found.values()} == {3}
     assert all(0 <= share <= 1 for share in found["hero"] + found["object"] + found["finished"])
 

@@ -33,7 +33,8 @@ from rlhf_mini.worlds.stories.lexicon import MOODS, with_article
 from rlhf_mini.worlds.stories.requests import ASKS
 
 CONTEXT, LONGEST_ANSWER = 704, 110
-DIALOGUES, TRAINED_TURNS, TESTED_TURNS = 640, 3, 5
+DIALOGUES, TRAINED_TURNS = 640, 3
+TESTED_DIALOGUES, TESTED_TURNS = 96, 5
 SAMPLES = 2
 MODELS = ("ghost", "plain", "sft")
 
@@ -137,10 +138,9 @@ def policy_of(pipeline: Pipeline, *, model: str) -> PreTrainedModel:
     return freeze(AutoModelForCausalLM.from_pretrained(folder))
 
 
-def adherence(
-    pipeline: Pipeline, *, model: str, dialogues: int = 96, turns: int = TESTED_TURNS
-) -> dict[str, list[float]]:
+def adherence(pipeline: Pipeline, *, model: str) -> dict[str, list[float]]:
     """By turn: how often the hero of the first turn is told, the object of this turn, and the answer's gold."""
+    dialogues, turns = TESTED_DIALOGUES, TESTED_TURNS
     planned = plans(pipeline, dialogues, turns=turns, held_out=True)
     told = converse(
         policy_of(pipeline, model=model),

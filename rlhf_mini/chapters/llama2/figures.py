@@ -129,11 +129,11 @@ def divergences(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> Picture:
 
 def best_by_temperature(curves: Mapping[float, Sequence[Mapping[str, Any]]], *, kind: str) -> Picture:
     """Gold of the best of K for several temperatures, over seeds."""
-    roles = ("reference", "data", "policy", "reward", "loss")
+    roles = ("reference", "data", "policy", "reward", "loss")  # as many as there are temperatures, at most
     return learning_curves(
         [
             Curve(f"T = {temperature}", role, best_of_k.SIZES, [seed["gold"] for seed in seeds])
-            for (temperature, seeds), role in zip(curves.items(), roles, strict=True)
+            for (temperature, seeds), role in zip(curves.items(), roles, strict=False)
         ],
         xlabel="K (log scale)",
         ylabel=f"mean gold of the best of K, {kind} requests",

@@ -48,6 +48,7 @@ PROMPTS, SAMPLES, TEMPERATURE = 384, 8, 1.0
 START = {"helpfulness": 2000, "safety": 1000}  # pairs of the sides that there are before the first round
 PAIRS = {"helpfulness": 500, "safety": 200}  # fresh ones a round
 REFERENCE_ANSWERS = 500
+UNKIND_LOOKS = 128  # unkind requests on which a policy is looked at after each round
 CAMPAIGNS = {  # name: (which answer is kept, what is learned from)
     "best of all rounds": ("best", "all"),
     "best of the last round": ("best", "last"),
@@ -205,7 +206,7 @@ def look(pipeline: Pipeline, policy: PreTrainedModel) -> dict[str, float]:
     unkind = judge_policy(
         policy,
         pipeline.tokenizer(),
-        sides.unkind_requests(128, seed=seed, held_out=True),
+        sides.unkind_requests(UNKIND_LOOKS, seed=seed, held_out=True),
         max_new_tokens=length,
         generator=generator,
     )
