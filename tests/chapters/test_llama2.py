@@ -1,6 +1,7 @@
 """Chapter 06's two sides, what each rule keeps, best of K, and the ladder."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -143,6 +144,16 @@ def test_the_last_rungs_read_what_was_picked(built, monkeypatch):
     assert checks.in_the_band(built)[0]  # no seeds of the miniature profile are on record
     picks["piecewise"]["unkind_gold"] = 2.6
     assert not checks.real(built)[0]
+
+
+def test_the_band_is_that_of_one_more_seed(built, monkeypatch):
+    """Five seeds, mean 3, deviation 0.1: 95% of further ones within 2.776 · 0.1 · √(1 + 1/5) = 0.304 of 3."""
+    spread = [-0.126491, -0.063246, 0.0, 0.063246, 0.126491]  # deviation 0.1 with n − 1
+    rows = [SimpleNamespace(metrics={"kind_gold_piecewise": 3 + x}) for x in spread]
+    monkeypatch.setattr(checks, "read_records", lambda *_, **__: rows)
+    for gold, inside in ((2.68, False), (2.71, True), (3.29, True), (3.32, False)):
+        monkeypatch.setattr(built, "measured", lambda *_, g=gold, **__: {"piecewise": {"kind_gold": g}})
+        assert checks.in_the_band(built)[0] == inside, gold
 
 
 @pytest.mark.parametrize("rung", [checks.exact, checks.own_prompt, checks.known_optimum])

@@ -33,26 +33,27 @@ def test_nobody_asks_for_harm_after_the_shift():
     assert len(early) == len(late) == 100
 
 
-@pytest.mark.parametrize(
-    ("choose", "memory", "learned"),
-    [("best", "all", [16, 32]), ("best", "last", [16, 16]), ("random", "all", [16, 32])],
-)
-def test_a_campaign_keeps_every_version(built, few, tmp_path, choose, memory, learned):
-    rounds.campaign(built, tmp_path, choose=choose, memory=memory)
-    history = json.loads((tmp_path / "history.json").read_text())
-    assert len(history) == 3
-    assert [entry["learned"] for entry in history[1:]] == learned
-    assert (tmp_path / "v2" / "model.safetensors").exists()
-    assert (tmp_path / "safety" / "model.safetensors").exists() == (choose == "best")
+def campaign(pipeline, folder, **ways):
+    rounds.campaign(pipeline, folder, **ways)
+    return json.loads((folder / "history.json").read_text())
 
 
 def test_what_a_campaign_learns_from_matters_from_the_second_round_on(built, few, tmp_path):
-    histories = {}
-    for memory in ("all", "last"):
-        rounds.campaign(built, tmp_path / memory, choose="best", memory=memory)
-        histories[memory] = json.loads((tmp_path / memory / "history.json").read_text())
-    assert histories["all"][1] == histories["last"][1]  # the same first round: the comparison is paired
-    assert histories["all"][2] != histories["last"][2]
+    every, last = (campaign(built, tmp_path / m, choose="best", memory=m) for m in ("all", "last"))
+    assert len(every) == len(last) == 3
+    assert [entry["learned"] for entry in every[1:]] == [16, 32]
+    assert [entry["learned"] for entry in last[1:]] == [16, 16]
+    assert every[1] == last[1]  # the same first round: the comparison is paired
+    assert every[2] != last[2]
+    for name in ("v1", "v2", "helpfulness", "safety"):
+        assert (tmp_path / "all" / name / "model.safetensors").exists()
+
+
+def test_the_random_campaign_needs_no_reward_model(built, few, tmp_path, monkeypatch):
+    monkeypatch.setattr(rounds, "reward_model_on", None)
+    history = campaign(built, tmp_path, choose="random", memory="all")
+    assert [entry["learned"] for entry in history[1:]] == [16, 32]
+    assert not (tmp_path / "safety").exists()
 
 
 def test_a_campaign_needs_known_words(built, tmp_path):
