@@ -16,6 +16,7 @@ PUBLISHED_CROSSING = {
     "safety on safety": (55.3, 65.7, 76.3, 94.3, 64.5),
     "helpfulness on safety": (54.5, 63.8, 73.2, 89.9, 62.8),
 }
+FIRST_ROW = "fine-tuned policy"  # of the scoreboard; versions follow by number
 COLUMNS = ("negligibly", "slightly", "better", "significantly", "all")
 
 
@@ -59,7 +60,8 @@ def scoreboard() -> Picture:
         "kind_declined": "kind: declined",
         "kl_k3": "KL (nats)",
     }
-    return table(recorded("scoreboard"), columns)
+    rows = sorted(recorded("scoreboard"), key=lambda row: (row.method != FIRST_ROW, row.method))
+    return table(rows, columns)
 
 
 def detection_curves(seeds: Sequence[Mapping[str, Any]]) -> Picture:
