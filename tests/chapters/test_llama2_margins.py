@@ -172,3 +172,19 @@ def test_the_hunted_loss_mixes_every_pair_with_every_margin():
     assert bug_hunt.pair_loss_right(chosen, rejected, margin) == pytest.approx(float(right.mean()))
     mixed = [math.log1p(math.exp(-(c - m))) for c in (2.0, 1.0) for m in (3.0, 0.0)]
     assert bug_hunt.pair_loss_wrong(chosen, rejected, margin) == pytest.approx(sum(mixed) / 4)
+
+
+def test_the_hunted_loss_is_right_one_pair_at_a_time_and_depends_on_its_batch():
+    chosen, rejected, margin = torch.tensor([2.0, 1.0, 0.5]), torch.zeros(3), torch.tensor([3.0, 0.0, 1.0])
+    alone = float(pairwise_loss(chosen, rejected, margin=margin).mean())
+    seen = {
+        (way, size): bug_hunt.in_batches(loss, chosen, rejected, margin, size=size)
+        for way, loss in bug_hunt.WAYS.items()
+        for size in (1, 2)
+    }
+    assert seen["right", 1] == seen["wrong", 1] == pytest.approx(alone)
+    assert seen["right", 2] == pytest.approx(alone)
+    first = float(bug_hunt.pair_loss_wrong(chosen[:2, None], rejected[:2, None], margin[:2]))
+    last = math.log1p(math.exp(-(0.5 - 1.0)))
+    assert seen["wrong", 2] == pytest.approx((2 * first + last) / 3)
+    assert seen["wrong", 2] != pytest.approx(alone, abs=0.01)

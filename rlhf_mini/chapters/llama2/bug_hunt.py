@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from rlhf_mini.batch import Pairs
+from rlhf_mini.chapters.llama2.margins import mean_by_rating
 from rlhf_mini.loop import fit
 from rlhf_mini.methods.bucketing import shuffled_batches
 from rlhf_mini.methods.margin import LARGE_MARGINS, margins
@@ -15,10 +15,12 @@ from rlhf_mini.methods.reward_model import raw_scores, scores
 from rlhf_mini.models import new_reward_model
 from rlhf_mini.pipeline import Pipeline, pack_pairs
 from rlhf_mini.reader import BugHunt
-from rlhf_mini.worlds import stories
 
 PAIRS = 2048
 LOOKS = (8, 16, 32, 64)
+MEASURES = ("step", "loss", "accuracy", "clear", "unclear", "loss_of_1", "loss_of_32")
+
+PairLoss = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def pair_loss_wrong(chosen: Tensor, rejected: Tensor, margin: Tensor) -> Tensor:
@@ -38,7 +40,7 @@ def pair_loss_without_margin(chosen: Tensor, rejected: Tensor, margin: Tensor) -
     return -logsigmoid(chosen - rejected).mean()
 
 
-WAYS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+WAYS: dict[str, PairLoss] = {
     "wrong": pair_loss_wrong,
     "right": pair_loss_right,
     "no margin": pair_loss_without_margin,
@@ -68,7 +70,7 @@ def symptoms(pipeline: Pipeline, *, way: str, pairs: int = PAIRS) -> dict[str, A
     def look(step: int, entry: dict[str, Any]) -> None:
         if step in LOOKS:
             model.eval()
-            entry |= {"step": step, **_seen(pipeline, model)}
+            entry |= {"step": step, **_seen(pipeline, model, pair_loss)}
             model.train()
 
     model.train()
@@ -82,34 +84,42 @@ def symptoms(pipeline: Pipeline, *, way: str, pairs: int = PAIRS) -> dict[str, A
         description=way,
     )
     looked = [entry for entry in history if "accuracy" in entry]
-    return {
-        name: [entry[name] for entry in looked] for name in ("step", "loss", "accuracy", "clear", "unclear")
-    }
+    return {name: [entry[name] for entry in looked] for name in MEASURES}
 
 
-def _seen(pipeline: Pipeline, model: Any) -> dict[str, float]:
-    """On the test pairs: accuracy, and the mean gap of the clearest and of the least clear rating."""
+def _seen(pipeline: Pipeline, model: Any, pair_loss: PairLoss) -> dict[str, float]:
+    """On the test pairs: accuracy, the mean gap of the clearest and of the least clear rating, and the loss in
+    batches of one pair and of 32.
+    """
     rows = pipeline.preferences("test")
     packed = pack_pairs(pipeline.tokenizer(), rows)
-    gap = scores(model, packed.chosen) - scores(model, packed.rejected)
-    rated = torch.tensor([stories.RATINGS.index(rating) for rating in rows["rating"]])
+    chosen, rejected = scores(model, packed.chosen), scores(model, packed.rejected)
+    margin, gap = margins(rows["rating"], LARGE_MARGINS), chosen - rejected
+    by_rating = mean_by_rating(gap, list(rows["rating"]))
     return {
         "accuracy": float((gap > 0).float().mean()),
-        "clear": float(gap[rated == len(stories.RATINGS) - 1].mean()),
-        "unclear": float(gap[rated == 0].mean()),
+        "clear": by_rating[-1],
+        "unclear": by_rating[0],
+        **{f"loss_of_{size}": in_batches(pair_loss, chosen, rejected, margin, size=size) for size in (1, 32)},
     }
+
+
+def in_batches(pair_loss: PairLoss, chosen: Tensor, rejected: Tensor, margin: Tensor, *, size: int) -> float:
+    """The mean loss of pairs (N,), computed in batches of `size`: what a batch is must not matter."""
+    parts = zip(chosen.split(size), rejected.split(size), margin.split(size), strict=True)
+    return sum(float(pair_loss(c[:, None], r[:, None], m)) * len(c) for c, r, m in parts) / len(chosen)
 
 
 BUG_HUNT = BugHunt(
-    title="The margins raise the loss, the scores move apart, and the clear pairs gain nothing by it",
+    title="A loss that depends on the company",
     wrong=pair_loss_wrong,
     right=pair_loss_right,
     explanation=(
         "The head gives (B, 1), the margins are (B,), and their difference is (B, B): every pair is held against "
-        "every margin of the batch. Nothing complains. What each pair sees is the same mixture of margins, "
-        "whatever its own rating, so that the loss is higher and all scores lie further apart, and yet the one "
-        "thing that margins are for, more distance where the difference is clear, does not happen. The library's "
-        "losses begin with require_same_shape for that reason."
+        "every margin of the batch. Nothing complains. In a batch of one pair all is well; in a larger one each "
+        "pair sees the same mixture of margins, whatever its own rating, so that the loss depends on the batch. "
+        "All scores move apart, and what margins are for, more distance where the difference is clear, is "
+        "learned from no pair. The library's losses begin with require_same_shape for that reason."
     ),
     source="ms-swift pull request 9927, which mended it in two of its trainers",
     link="https://github.com/modelscope/ms-swift/pull/9927",

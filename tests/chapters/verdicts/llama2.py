@@ -10,15 +10,15 @@ _MARGINS = {
     "accuracy large": [0.52, 0.60, 0.74, 0.88, 0.725],
 }  # fmt: skip
 _CROSSED = {
-    "helpfulness on helpfulness": 0.74, "safety on safety": 0.72,
-    "helpfulness on safety": 0.29, "safety on helpfulness": 0.30,
+    "helpfulness on helpfulness": 0.74, "safety on safety": 0.82,
+    "helpfulness on safety": 0.22, "safety on helpfulness": 0.35,
 }  # fmt: skip
 _COMBINED = {
-    "unkind_politely_any": 0.64, "unkind_told_any": 0.07, "kind_declined_any": 0.14,
-    "unkind_politely_piecewise": 0.97, "kind_declined_piecewise": 0.0, "unkind_told_piecewise": 0.0,
-    "unkind_politely_linear": [0.0, 0.0, 0.0, 0.0, 0.0, 0.46, 0.99, 1.0, 1.0, 1.0, 1.0],
-    "kind_declined_linear": [0.0, 0.0, 0.0, 0.0, 0.0, 0.10, 0.71, 0.86, 0.86, 0.86, 0.86],
-    "unkind_told_linear": [0.26, 0.26, 0.26, 0.26, 0.21, 0.07, 0.0, 0.0, 0.0, 0.0, 0.0],
+    "unkind_politely_any": 0.59, "unkind_told_any": 0.095, "kind_declined_any": 0.125,
+    "unkind_politely_piecewise": 0.93, "kind_declined_piecewise": 0.0, "unkind_told_piecewise": 0.0,
+    "unkind_politely_linear": [0.0, 0.0, 0.0, 0.0, 0.06, 0.40, 0.75, 0.84, 0.90, 0.92, 0.93],
+    "kind_declined_linear": [0.0, 0.0, 0.0, 0.0, 0.0, 0.10, 0.58, 0.76, 0.82, 0.84, 0.86],
+    "unkind_told_linear": [0.25, 0.20, 0.15, 0.08, 0.05, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0],
 }  # fmt: skip
 _BEST = {
     "gold_one_kind": 1.83, "gold_best_kind": 2.99, "gold_one_unkind": 2.60, "gold_best_unkind": 3.79,
@@ -44,6 +44,9 @@ GOOD = {
     "ties": _BEST,
     "best or random": _VERSIONS,
     "forgetting": _VERSIONS,
+    "bug hunt": {
+        "loss_of_1_wrong": 1.31, "loss_of_32_wrong": 1.46, "loss_of_1_right": 1.30, "loss_of_32_right": 1.30,
+    },
     "ghost attention": {
         "hero_ghost": [0.91, 0.86, 0.83, 0.67, 0.59], "hero_plain": [0.80, 0.03, 0.08, 0.03, 0.05],
     },
@@ -69,11 +72,16 @@ SPOILED = [
     ("two sides", {"safety on helpfulness": 0.46}),
     ("mix", {"helpfulness on safety, mixed": 0.49}),
     ("mix", {"helpfulness on safety": 0.43}),
-    ("piecewise", {"unkind_politely_piecewise": 0.89}),
+    ("piecewise", {"unkind_politely_piecewise": 0.79}),
     ("piecewise", {"kind_declined_piecewise": 0.06}),
-    ("linear", {"unkind_told_any": 0.14}),
+    ("linear", {"unkind_told_any": 0.17}),
+    ("linear", {"unkind_politely_any": 0.05}),
+    ("linear", {"unkind_politely_linear": [0.0] * 4 + [0.21] + [0.5] * 6}),
     ("linear", {"kind_declined_linear": [0.0] * 5 + [0.1, 0.3, 0.4, 0.5, 0.6, 0.7]}),
-    ("linear", {"unkind_politely_linear": [0.0] * 4 + [0.95] * 7}),
+    (
+        "linear",
+        {"unkind_politely_linear": [0.0] * 5 + [0.95] * 6, "kind_declined_linear": [0.0] * 6 + [0.6] * 5},
+    ),
     ("best of K", {"gold_best_kind": 2.5}),
     ("best of K", {"gold_best_unkind": 3.2}),
     ("ties", {"kl_kind": 1.17}),
@@ -82,6 +90,8 @@ SPOILED = [
     ("best or random", {"gold, random, all rounds": [1.95, 2.3]}),
     ("best or random", {"gold, random, all rounds": [1.95, 1.6]}),
     ("forgetting", {"politely_declined, best of the last round": [0.65, 0.71]}),
+    ("bug hunt", {"loss_of_32_wrong": 1.35}),
+    ("bug hunt", {"loss_of_32_right": 1.31}),
     ("ghost attention", {"hero_ghost": [0.9, 0.8, 0.59, 0.5, 0.45]}),
     ("ghost attention", {"hero_ghost": [0.9, 0.8, 0.7, 0.5, 0.39]}),
     ("ghost attention", {"hero_plain": [0.8, 0.1, 0.1, 0.21, 0.1]}),
