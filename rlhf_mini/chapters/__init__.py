@@ -7,7 +7,9 @@ A room holds the chapter's experiments, `claims.py` (what its summary says, as d
 from importlib import import_module
 from types import MappingProxyType, ModuleType
 
-ROOMS = MappingProxyType({"00": "whole_story", "01": "grid_world", "02": "pretraining", "03": "fine_tuning"})
+ROOMS = MappingProxyType(
+    {"00": "whole_story", "01": "grid_world", "02": "pretraining", "03": "fine_tuning", "05": "ppo"}
+)
 
 
 def part(chapter: str, name: str) -> ModuleType:

@@ -1,0 +1,93 @@
+"""The ablation: which detail is done otherwise in which run, in the order of the chapter's table."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from rlhf_mini.chapters.ppo.details import varied
+from rlhf_mini.chapters.ppo.mismatch import mismatched
+from rlhf_mini.chapters.ppo.sign import wrong_sign
+from rlhf_mini.pipeline import Pipeline
+
+OURS = "ours"
+TARGET = {"kl_target": 6.0, "kl_horizon": 400}  # Ziegler et al.'s horizon of 10,000 is longer than a run here
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One row: what is varied, how this run differs, and the experiment with its settings."""
+
+    group: str
+    name: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    experiment: Any = varied
+
+    def measured(self, pipeline: Pipeline) -> dict[str, Any]:
+        """The run's `runs.outcome`; measured once and kept."""
+        return pipeline.measured(self.experiment, **self.settings)
+
+
+def _config(group: str, name: str, **fields: Any) -> Variant:
+    return Variant(group, name, {"config": fields})
+
+
+def _part(group: str, name: str, *, config: dict[str, Any] | None = None, **parts: Any) -> Variant:
+    return Variant(group, name, {"parts": parts, **({"config": config} if config else {})})
+
+
+VARIANTS = (
+    Variant("", OURS),
+    _config("KL weight", "β = 0", kl_weight=0.0),
+    _config("KL weight", "β = 0.01", kl_weight=0.01),
+    _config("KL weight", "β = 0.2", kl_weight=0.2),
+    _config("KL weight", "β = 1", kl_weight=1.0),
+    _config("KL weight", "adaptive, from 0.05", **TARGET),
+    _config("KL weight", "adaptive, from 0.5", kl_weight=0.5, **TARGET),
+    _part("KL as a loss", "k1 in the loss", config={"kl_weight": 0.0}, kl_loss=["k1", 0.05]),
+    _part("KL as a loss", "k2 in the loss", config={"kl_weight": 0.0}, kl_loss=["k2", 0.05]),
+    _part("KL as a loss", "k3 in the loss", config={"kl_weight": 0.0}, kl_loss=["k3", 0.05]),
+    _part("advantages", "not whitened", estimate="as they are"),
+    _part("advantages", "mean only", estimate="mean only"),
+    _part("advantages", "rewards whitened too", estimate="rewards whitened"),
+    _config("λ", "λ = 0", gae_lambda=0.0),
+    _config("λ", "λ = 0.95", gae_lambda=0.95),
+    _part("value model", "head of zeros", value_model="zero head"),
+    _part("value model", "from SFT, random head", value_model="from SFT"),
+    _config("value model", "values not clipped", value_clip_range=None),
+    _part("value model", "no value model", estimate="without values"),
+    _part("reward", "all at the last token", estimate="all at the end"),
+    _part("reward", "raw scores", raw_scores=True),
+    _part("reward", "scores × 10", scores_times=10.0),
+    _config("reward", "no penalty without an end", missing_eos_penalty=0.0),
+    _config("reuse", "2 epochs", epochs=2),
+    _config("reuse", "4 epochs", epochs=4),
+    _config("reuse", "4 epochs, ratio not clipped", epochs=4, clip_range=0.999),
+    _part("reuse", "minibatch halved", minibatch_times=0.5),
+    _part("reuse", "minibatch doubled", minibatch_times=2.0),
+    _part("learning rate", "× 3", rate_times=3.0),
+    _part("learning rate", "÷ 3", rate_times=1 / 3),
+    _config("learning rate", "decays to 0", optimizer={"final_fraction": 0.0}),
+    _config("temperature", "0.7, sampled and scored", temperature=0.7),
+    Variant(
+        "temperature", "sampled at 0.7, scored at 1", {"sampled_at": 0.7, "recomputed": False}, mismatched
+    ),
+    Variant("temperature", "the same, ratio 1", {"sampled_at": 0.7, "recomputed": True}, mismatched),
+    _part("dropout", "0.1 while learning", dropout=0.1),
+    _part("others", "entropy bonus 0.01", entropy_bonus=0.01),
+    _config("others", "gradients not clipped", optimizer={"clip_norm": None}),
+)
+SIGNS = (
+    Variant("sign", "−r − β KL", {"way": "score"}, wrong_sign),
+    Variant("sign", "−r + β KL", {"way": "score and KL"}, wrong_sign),
+)
+
+
+def variant(name: str) -> Variant:
+    """The variant of this name.
+
+    Raises:
+        ValueError: on an unknown name.
+    """
+    for one in (*VARIANTS, *SIGNS):
+        if one.name == name:
+            return one
+    raise ValueError(f"no variant is called {name!r}; there are {[one.name for one in VARIANTS + SIGNS]}")
