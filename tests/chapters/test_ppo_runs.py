@@ -7,8 +7,7 @@ import torch
 
 from rlhf_mini.chapters.ppo import details, runs
 from rlhf_mini.chapters.ppo.variants import OURS, SIGNS, VARIANTS, variant
-from rlhf_mini.estimators import gae
-from rlhf_mini.evaluation.explained_variance import explained_variance
+from rlhf_mini.estimators import explained_variance, gae
 
 SHORT = {"iterations": 2}
 

@@ -18,9 +18,8 @@ from transformers import PreTrainedModel
 from rlhf_mini.batch import Rollout
 from rlhf_mini.chapters.judging import held_out_requests, judged_on_requests
 from rlhf_mini.data.chat import answer, pack_texts, response_texts
-from rlhf_mini.estimators import discounted_returns
+from rlhf_mini.estimators import discounted_returns, explained_variance
 from rlhf_mini.evaluation.diversity import distinct_n
-from rlhf_mini.evaluation.explained_variance import explained_variance
 from rlhf_mini.evaluation.policy import Judged
 from rlhf_mini.methods.ppo import Auxiliary, Estimate, OnRollout, PPOConfig, ppo, value_model_for
 from rlhf_mini.methods.pretrain import document_loss
