@@ -2,7 +2,7 @@
 
 import ast
 import hashlib
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 ROOT = Path(__file__).parent
@@ -26,7 +26,7 @@ def code_version(*modules: str) -> str:
     digest = hashlib.sha256()
     for module, path in sorted(imported_modules(*modules).items()):
         digest.update(module.encode())
-        digest.update(_without_docstrings(path.read_text(encoding="utf-8")).encode())
+        digest.update(ast.dump(_without_docstrings(path.read_text(encoding="utf-8"))).encode())
     return digest.hexdigest()[:12]
 
 
@@ -41,9 +41,14 @@ def source_version(source: str) -> str:
 def imported_modules(*modules: str) -> dict[str, Path]:
     """These modules and every module of the library that they import, however far down: name → file.
 
-    >>> sorted(imported_modules("rlhf_mini.estimators.returns"))[:2]
-    ['rlhf_mini.estimators', 'rlhf_mini.estimators.advantages']
+    A package whose `__init__` only lists names of its own modules is not followed as a whole where names are
+    imported from it: what counts is the module that each name comes from. So a new loss changes no result
+    that does not use it.
+
+    >>> sorted(imported_modules("rlhf_mini.estimators.returns"))
+    ['rlhf_mini.estimators.returns', 'rlhf_mini.shapes', 'rlhf_mini.tensors']
     """
+    _listed.cache_clear()
     found: dict[str, Path] = {}
     waiting = list(modules)
     for module in modules:
@@ -57,19 +62,39 @@ def imported_modules(*modules: str) -> dict[str, Path]:
         found[module] = path
         waiting += names_imported(path.read_text(encoding="utf-8"))
         parent = module.rpartition(".")[0]
-        waiting += [parent] if parent else []
+        waiting += [parent] if parent and _listed(parent) is None else []
     return found
 
 
 def names_imported(source: str) -> list[str]:
-    """Every dotted name of the library that some Python source imports; the last part may be no module."""
+    """Every dotted name of the library that some Python source imports; the last part may be no module.
+
+    A name that a package merely lists is given as the module that it comes from.
+    """
     names = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
-            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            inside = [f"{node.module}.{alias.name}" for alias in node.names]
+            listed = _listed(node.module)
+            names += [node.module, *inside] if listed is None else [listed.get(n, n) for n in inside]
     return [name for name in names if name.split(".")[0] == "rlhf_mini"]
+
+
+@cache
+def _listed(package: str) -> dict[str, str] | None:
+    """Dotted name → the module it comes from, for a package that does nothing but list its modules' names."""
+    path = _file_of(package)
+    if path is None or path.name != "__init__.py":
+        return None
+    listed: dict[str, str] = {}
+    for node in _without_docstrings(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith(f"{package}."):
+            listed |= {f"{package}.{alias.asname or alias.name}": node.module for alias in node.names}
+        elif not (isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"):
+            return None
+    return listed
 
 
 def _is_ignored(module: str) -> bool:
@@ -85,11 +110,11 @@ def _file_of(module: str) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
-def _without_docstrings(source: str) -> str:
+def _without_docstrings(source: str) -> ast.Module:
     tree = ast.parse(source)
     for node in ast.walk(tree):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)):
             first = node.body[0] if node.body else None
             if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
                 node.body = node.body[1:]
-    return ast.dump(tree)
+    return tree

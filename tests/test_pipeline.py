@@ -210,6 +210,22 @@ def test_the_code_version_follows_imports_and_nothing_else(small_library):
     assert small_library("models/__init__.py", "from rlhf_mini.models.deep import x\ny = 1") != plain
 
 
+def test_a_list_of_names_is_followed_only_to_the_names_that_are_imported(small_library):
+    """A new name in a package that lists its modules' names changes no result that does not use it."""
+    small_library("models/deep.py", "x = 1")
+    small_library("models/wide.py", "z = 1")
+    plain = small_library("loop.py", "from rlhf_mini.models import x\n")
+    longer = '"""Models."""\nfrom rlhf_mini.models.deep import x\nfrom rlhf_mini.models.wide import z\n'
+    assert small_library("models/__init__.py", f"{longer}__all__ = ['x', 'z']\n") == plain
+    assert small_library("models/wide.py", "z = 2") == plain
+    assert small_library("models/deep.py", "x = 2") != plain
+    small_library("models/deep.py", "x = 1")
+    assert small_library("models/__init__.py", f"{longer}x = 3\n") != plain  # it does more than list
+    small_library("models/__init__.py", longer)
+    renamed = small_library("loop.py", "from rlhf_mini.models import z\n")
+    assert small_library("models/wide.py", "z = 3") != renamed
+
+
 def test_an_import_inside_a_function_is_followed_too(small_library):
     small_library("apart.py", "y = 1\n")
     plain = small_library("loop.py", "def f():\n    import rlhf_mini.apart\n")

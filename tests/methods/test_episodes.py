@@ -143,3 +143,19 @@ def test_bad_environments_are_refused():
         collect([], policy, generator=drawn())
     with pytest.raises(ValueError, match=r"observations must be numbered from 0 .* Box"):
         collect([gymnasium.make("CartPole-v1")], policy, generator=drawn())
+
+
+def test_tables_start_at_zero_and_probabilities_carry_no_gradient():
+    policy, values = TabularPolicy(states=3, actions=4), TabularValues(states=3)
+    assert not policy.logits.any()
+    assert not values.table.any()
+    assert not policy.probabilities().requires_grad
+    torch.testing.assert_close(policy.probabilities(), torch.full((3, 4), 0.25, dtype=F64))
+
+
+def test_padding_is_all_zero(played):
+    _, episodes = played
+    off = ~episodes.mask
+    assert off.any()
+    for part in (episodes.states, episodes.actions, episodes.rewards, episodes.logp_old):
+        assert not part[off].any()

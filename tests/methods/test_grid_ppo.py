@@ -1,5 +1,6 @@
 """PPO on the grid: the first minibatch, what clipping holds back, and where it ends up."""
 
+import math
 from functools import partial
 
 import gymnasium
@@ -79,6 +80,30 @@ def test_entropy_is_rewarded_and_value_weight_weighs(started):
     assert float(heavy) == pytest.approx(float(plain + metrics["value_loss"]))
 
 
+def test_what_has_moved_is_measured_from_the_policy_that_played(started):
+    """The policy is moved by hand after the episodes: KL is k3 of (π_old ‖ π), the deviation is |ρ − 1|."""
+    policy, values, episodes = started
+    moved = TabularPolicy(states=48, actions=4)
+    moved.logits.data.copy_(policy.logits.detach() + torch.randn(48, 4, generator=drawn(5), dtype=F64))
+    batch = appraise(episodes, values, config=config())
+    loss = partial(ppo_policy_loss, clip_range=0.2)
+    _, metrics = grid_ppo_loss(moved, values, batch, config=config(), policy_loss=loss)
+    logp = action_logp(moved, episodes.states, episodes.actions)
+    gaps = (logp - episodes.logp_old)[episodes.mask].tolist()
+    assert float(metrics["kl"]) == pytest.approx(sum(math.exp(g) - 1 - g for g in gaps) / len(gaps))
+    assert float(metrics["ratio_deviation"]) == pytest.approx(
+        sum(abs(math.exp(g) - 1) for g in gaps) / len(gaps)
+    )
+
+
+def test_the_ends_of_every_range_are_allowed():
+    for discount in (0.0, 1.0):
+        for gae_lambda in (0.0, 1.0):
+            allowed = config(iterations=1, epochs=1, minibatches=1, discount=discount, gae_lambda=gae_lambda)
+            assert (allowed.steps, allowed.clip_range, allowed.value_clip_range) == (1, 0.2, 0.5)
+            assert (allowed.value_weight, allowed.entropy_weight) == (0.5, 0.0)
+
+
 def test_every_episode_is_used_once_an_epoch():
     envs = chains(6, limit=5)
     policy, values = TabularPolicy(states=4, actions=2), TabularValues(states=4)
@@ -92,8 +117,18 @@ def test_every_episode_is_used_once_an_epoch():
         seen.append(logp_old.detach())
         return ppo_policy_loss(logp, logp_old, advantages, clip_range=0.2)
 
-    history = grid_ppo(policy, values, play, config=config(), generator=drawn(), policy_loss=spying)
+    hooked = []
+    history = grid_ppo(
+        policy,
+        values,
+        play,
+        config=config(),
+        generator=drawn(),
+        policy_loss=spying,
+        hooks=[lambda *seen: hooked.append(seen)],
+    )
     assert len(history) == config().steps == 12
+    assert hooked == [*enumerate(history, 1)]
     assert len(played) == 2
     for epoch in range(6):
         used = torch.cat(seen[2 * epoch : 2 * epoch + 2])
@@ -122,6 +157,9 @@ def test_it_learns_and_clipping_keeps_it_nearer():
     [
         ({"epochs": 0}, "must be at least 1"),
         ({"discount": -1.0}, r"must lie in \[0, 1\], got -1.0"),
+        ({"discount": 1.5}, r"must lie in \[0, 1\], got 1.5"),
+        ({"gae_lambda": -0.5}, "got 0.99, -0.5"),
+        ({"gae_lambda": 1.5}, "got 0.99, 1.5"),
         ({"value_weight": 0.0}, "value_weight must be above 0"),
         ({"entropy_weight": -1.0}, "entropy_weight not below"),
     ],

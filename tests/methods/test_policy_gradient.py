@@ -1,20 +1,23 @@
 """REINFORCE and actor–critics: held against the exact policy gradient of the grid."""
 
+import math
 from functools import partial
 
 import gymnasium
 import pytest
 import torch
 
+import rlhf_mini.methods.policy_gradient as module
 from rlhf_mini.estimators import discounted_returns, gae
 from rlhf_mini.exact import evaluate_policy, exact_policy_gradient
 from rlhf_mini.loop import OptimizerConfig
 from rlhf_mini.losses import policy_gradient_loss
-from rlhf_mini.methods.episodes import TabularPolicy, TabularValues, action_logp, collect
+from rlhf_mini.methods.episodes import Episodes, TabularPolicy, TabularValues, action_logp, collect
 from rlhf_mini.methods.policy_gradient import (
     PolicyGradientConfig,
     actor_critic,
     discount_weights,
+    episode_metrics,
     gae_actor_critic,
     per_episode,
     reinforce,
@@ -126,6 +129,8 @@ def test_discount_weights_by_hand():
     mask = torch.tensor([[True, True, True], [True, False, False]])
     assert discount_weights(mask, discount=0.5).tolist() == [[1, 0.5, 0.25], [1, 0, 0]]
     assert discount_weights(mask, discount=0.0).tolist() == [[1, 0, 0], [1, 0, 0]]
+    late = torch.tensor([[False, True, True]])
+    assert discount_weights(late, discount=0.0).tolist() == [[0, 1, 0]]
 
 
 def config(**changes) -> PolicyGradientConfig:
@@ -168,11 +173,89 @@ def restart_anywhere(env, *, seed=None, options=None):
     return state, info
 
 
+@pytest.mark.parametrize("method", [reinforce_with_baseline, actor_critic, gae_actor_critic, reinforce])
+def test_hooks_see_every_step(method):
+    envs, seen = chains(2, limit=3), []
+    policy, values = TabularPolicy(states=4, actions=2), TabularValues(states=4)
+    learned = () if method is reinforce else (values,)
+    play = partial(collect, envs, policy, generator=drawn())
+    history = method(policy, *learned, play, config=config(iterations=3), hooks=[lambda *it: seen.append(it)])
+    assert seen == [(1, history[0]), (2, history[1]), (3, history[2])]
+
+
+@pytest.mark.parametrize(
+    ("method", "gae_lambda", "discounted"),
+    [(reinforce_with_baseline, 1.0, True), (actor_critic, 0.0, False), (gae_actor_critic, 0.7, False)],
+)
+def test_each_method_weighs_by_its_own_advantage(method, gae_lambda, discounted, monkeypatch):
+    """What each hands to the loop that they share, on random numbers."""
+    handed = []
+
+    def catching(policy, values, play, estimate, **more):
+        handed.append(estimate)
+        return []
+
+    monkeypatch.setattr(module, "learn_with_values", catching)
+    policy, values = TabularPolicy(states=4, actions=2), TabularValues(states=4)
+    method(policy, values, partial(collect, [], policy), config=config(gae_lambda=0.7))
+    rewards, values = torch.randn(2, 2, 5, generator=drawn(), dtype=F64)
+    mask = torch.arange(5) < torch.tensor([[5], [3]])
+    weights, targets = handed[0](rewards, values, mask)
+    expected, returns = gae(rewards, values, mask, discount=0.9, gae_lambda=gae_lambda)
+    steps = 0.9 ** torch.arange(5, dtype=F64) if discounted else torch.ones(5, dtype=F64)
+    torch.testing.assert_close(weights, steps * expected)
+    torch.testing.assert_close(targets, returns)
+
+
+def test_what_episodes_say_by_hand():
+    """Two steps and a true end, then one step and a cut; returns 1 + 0.5 · 2 = 2 and 4, mean 3."""
+    policy = TabularPolicy(states=2, actions=2)
+    policy.logits.data[1] = torch.tensor([0.75, 0.25], dtype=F64).log()
+    episodes = Episodes(
+        states=torch.tensor([[0, 1], [0, 0]]),
+        actions=torch.zeros(2, 2, dtype=torch.int64),
+        rewards=torch.tensor([[1.0, 2.0], [4.0, 0.0]], dtype=F64),
+        mask=torch.tensor([[True, True], [True, False]]),
+        logp_old=torch.zeros(2, 2, dtype=F64),
+        final_states=torch.tensor([1, 1]),
+        terminated=torch.tensor([True, True]),
+    )
+    metrics = episode_metrics(policy, episodes, discount=0.5)
+    quarter = -(0.75 * math.log(0.75) + 0.25 * math.log(0.25))
+    assert float(metrics["return"]) == 3.0
+    assert float(metrics["length"]) == 1.5
+    assert float(metrics["cut_off"]) == 0.0
+    assert float(metrics["entropy"]) == pytest.approx((math.log(2) + quarter + math.log(2)) / 3)
+
+
+def test_the_advantage_carries_no_gradient_to_the_values(monkeypatch):
+    """`estimate` gets constants: an actor that could move the critic would make its own work look better."""
+    seen = []
+
+    def spying(rewards, values, mask):
+        seen.append(values.requires_grad)
+        return gae(rewards, values, mask, discount=0.9, gae_lambda=1.0)
+
+    policy, values = TabularPolicy(states=4, actions=2), TabularValues(states=4)
+    play = partial(collect, chains(2, limit=3), policy, generator=drawn())
+    module.learn_with_values(policy, values, play, spying, config=config(iterations=1))
+    assert seen == [False]
+
+
+def test_the_ends_of_every_range_are_allowed():
+    for discount in (0.0, 1.0):
+        for gae_lambda in (0.0, 1.0):
+            allowed = config(iterations=1, discount=discount, gae_lambda=gae_lambda)
+            assert (allowed.discount, allowed.gae_lambda, allowed.value_weight) == (discount, gae_lambda, 0.5)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"iterations": 0}, "iterations must be at least 1, got 0"),
         ({"discount": 1.5}, r"discount and gae_lambda must lie in \[0, 1\], got 1.5"),
+        ({"discount": -0.5}, r"must lie in \[0, 1\], got -0.5"),
+        ({"gae_lambda": 1.5}, "got 0.9, 1.5"),
         ({"gae_lambda": -0.1}, "got 0.9, -0.1"),
         ({"value_weight": 0.0}, "value_weight must be above 0, got 0.0"),
     ],
