@@ -10,6 +10,7 @@ from rlhf_mini.exact import ToyLanguage, kl_divergence, kl_objective, kl_optimum
 from rlhf_mini.loop import OptimizerConfig
 from rlhf_mini.methods.ppo import PPOConfig, ppo
 from rlhf_mini.models import copy_of, freeze, token_logits
+from rlhf_mini.pipeline import Pipeline
 
 LANGUAGE = ToyLanguage(vocabulary=5, steps=3)
 WORDS = ("<end>", "a", "b", "c", "d")  # "d" also fills up rows; masks tell the two apart
@@ -100,3 +101,8 @@ def _settings(*, kl_weight: float, iterations: int) -> PPOConfig:
         value_weight=0.5,
         optimizer=OptimizerConfig(learning_rate=5e-3, final_fraction=0.0),
     )
+
+
+def way_of_seed(pipeline: Pipeline, *, kl_weight: float, iterations: int) -> dict[str, list[float]]:
+    """`way_to_the_optimum` on the pipeline's seed, to be kept."""
+    return way_to_the_optimum(kl_weight=kl_weight, iterations=iterations, seed=pipeline.seed)
