@@ -73,9 +73,7 @@ def first_ratios(pipeline: Pipeline) -> dict[str, float]:
 
 def wrong_signs(pipeline: Pipeline) -> dict[str, float]:
     """Gold, coherence and surprise of the two wrong signs, beside the right one."""
-    return ends(
-        pipeline, (OURS, "−r − β KL", "−r + β KL"), "gold", "proxy", "coherence", "sft_nats", "kl_k1"
-    )
+    return ends(pipeline, (OURS, "−r − β KL", "−r + β KL"), "gold", "proxy", "coherence", "sft_nats", "kl_k1")
 
 
 def alignment_tax(pipeline: Pipeline) -> dict[str, float]:

@@ -91,12 +91,8 @@ MIXED = tuple(
     for weight in (0.1, 1.0, 10.0)
 )
 STARLING = (
-    Variant(
-        "Starling", "critic first, λ = 1", {"iterations": 10, "gae_lambda": 1.0}, critic_first
-    ),
-    Variant(
-        "Starling", "critic first, λ = 0.95", {"iterations": 10, "gae_lambda": 0.95}, critic_first
-    ),
+    Variant("Starling", "critic first, λ = 1", {"iterations": 10, "gae_lambda": 1.0}, critic_first),
+    Variant("Starling", "critic first, λ = 0.95", {"iterations": 10, "gae_lambda": 0.95}, critic_first),
     Variant("Starling", "0.01 off for each token", {"per_token": -0.01}, priced_length),
     Variant("Starling", "0.01 for each token", {"per_token": 0.01}, priced_length),
     Variant("Starling", "scores − 2, λ = 0.95", {"constant": -2.0, "gae_lambda": 0.95}, shifted_scores),
