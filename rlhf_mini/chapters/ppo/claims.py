@@ -5,7 +5,8 @@ from typing import Any
 
 from rlhf_mini.chapters.claims import Claim, records_of
 from rlhf_mini.chapters.judging import judged_on_requests
-from rlhf_mini.chapters.ppo import tax, toy
+from rlhf_mini.chapters.ppo import hacking, tax
+from rlhf_mini.chapters.ppo.optimum import way_to_the_optimum
 from rlhf_mini.chapters.ppo.runs import cooled
 from rlhf_mini.chapters.ppo.variants import ALL, OURS, Variant, variant
 from rlhf_mini.evaluation.records import Record
@@ -46,9 +47,9 @@ def kl_weights(pipeline: Pipeline) -> dict[str, float]:
     return ends(pipeline, ("β = 0", "β = 0.01", OURS, "β = 0.2", "β = 1"), "gold", "proxy", "kl_k1")
 
 
-def hacking(pipeline: Pipeline) -> dict[str, float]:
-    """What the run without a penalty ends in, and the run with it."""
-    return ends(pipeline, (OURS, "β = 0"), "gold", "proxy", "kl_k1", "distinct_2", "last_entropy")
+def hacked(pipeline: Pipeline) -> dict[str, float]:
+    """The pipeline's runs with and without a penalty, judged."""
+    return pipeline.measured(hacking.with_and_without)
 
 
 def controllers(pipeline: Pipeline) -> dict[str, float]:
@@ -85,7 +86,7 @@ def alignment_tax(pipeline: Pipeline) -> dict[str, float]:
 
 def optimum(pipeline: Pipeline) -> dict[str, Any]:
     """The way to the optimum of the toy language."""
-    return pipeline.measured(toy.way_of_seed, kl_weight=1.0, iterations=60)
+    return pipeline.measured(way_to_the_optimum, kl_weight=1.0, iterations=60)
 
 
 def served(pipeline: Pipeline, *, stage: str, temperature: float) -> dict[str, float]:
