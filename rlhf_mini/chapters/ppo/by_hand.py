@@ -19,10 +19,8 @@ from rlhf_mini.reader.three_tokens import (
     REFERENCE,
     RESPONSE,
     SCORE,
-    TOKENS,
     VALUES,
 )
-from rlhf_mini.reader.tables import table_text
 
 VALUES_AFTER = torch.tensor([[0.6, 1.2, 1.1]])  # once the value model has moved, too
 NAMES = {
