@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from rlhf_mini.chapters.ppo import details, runs
-from rlhf_mini.chapters.ppo.variants import OURS, SIGNS, VARIANTS, variant
+from rlhf_mini.chapters.ppo.variants import ALL, OURS, variant
 from rlhf_mini.estimators import explained_variance, gae
 
 SHORT = {"iterations": 2}
@@ -40,7 +40,7 @@ def test_a_run_keeps_what_it_promises(built, ours):
     assert 0 < ours["end"]["sft_nats"] < math.log(len(built.tokenizer())) + 1
 
 
-@pytest.mark.parametrize("one", [*VARIANTS, *SIGNS], ids=lambda one: one.name)
+@pytest.mark.parametrize("one", ALL, ids=lambda one: one.name)
 def test_every_variant_runs_and_differs(one, built, ours):
     run = one.measured(built)
     assert run["end"].keys() == ours["end"].keys()
@@ -60,7 +60,7 @@ def test_what_the_check_on_the_ratio_protects_from(built):
 
 
 def test_names_are_unique_and_unknown_ones_refused():
-    names = [one.name for one in (*VARIANTS, *SIGNS)]
+    names = [one.name for one in ALL]
     assert len(set(names)) == len(names)
     with pytest.raises(ValueError, match="no variant"):
         variant("theirs")

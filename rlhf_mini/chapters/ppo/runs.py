@@ -7,6 +7,7 @@ nothing else, and a run in which nothing is changed is the stage itself.
 
 import dataclasses
 import random
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -117,6 +118,7 @@ class Watch:
         self.first_ratios: list[float] = []
         self.moments: list[int] = []
         self.texts: list[list[str]] = []
+        self.started = time.process_time()
 
     def on_rollout(self, iteration: int, rollout: Rollout, metrics: dict[str, float]) -> None:
         """Add the rollout's diversity and what the value model had foreseen of it."""
@@ -155,11 +157,13 @@ def outcome(pipeline: Pipeline, watch: Watch, log: Sequence[dict[str, float]]) -
     """What a run ends in. A policy that answered at another temperature than 1 is judged at that temperature.
 
     - `end`: the judge's numbers on held-out requests, those of `fluency` and, as `last_…`, the means of the last
-      rollouts' own; the seconds of the training, and the loss on held-out plain stories (nats a document).
+      rollouts' own; the loss on held-out plain stories (nats a document); and what the training took, in
+      seconds of the clock and of the processor, which other programs do not prolong.
     - `curves`: the log, one list a name.
     - `moments`, `texts`, `proxies`, `golds`: the answers to `SHOWN` held-out requests before some iterations and
       at the end, a list of lists each but the first.
     """
+    spent = time.process_time() - watch.started
     policy, temperature = freeze(watch.policy), watch.temperature
     watch.read(len(log))
     served = policy if temperature == 1 else cooled(policy, temperature=temperature)
@@ -168,7 +172,7 @@ def outcome(pipeline: Pipeline, watch: Watch, log: Sequence[dict[str, float]]) -
     curves["first_ratio_deviation"] = watch.first_ratios
     end = {**judged.metrics(), **fluency(pipeline, judged), "document_nats": story_loss(pipeline, policy)}
     end |= {f"last_{name}": sum(values[-TAIL:]) / len(values[-TAIL:]) for name, values in curves.items()}
-    end["seconds"] = sum(curves["seconds"])
+    end |= {"seconds": sum(curves["seconds"]), "processor_seconds": spent}
     return {"end": end, "curves": curves, "moments": watch.moments, **_judged_texts(pipeline, watch.texts)}
 
 

@@ -6,6 +6,8 @@ from typing import Any
 from rlhf_mini.chapters.ppo.details import varied
 from rlhf_mini.chapters.ppo.mismatch import mismatched
 from rlhf_mini.chapters.ppo.sign import wrong_sign
+from rlhf_mini.chapters.ppo.starling import critic_first, priced_length, shifted_scores
+from rlhf_mini.chapters.ppo.tax import with_pretraining_mix
 from rlhf_mini.pipeline import Pipeline
 
 OURS = "ours"
@@ -20,6 +22,11 @@ class Variant:
     name: str
     settings: dict[str, Any] = field(default_factory=dict)
     experiment: Any = varied
+
+    @property
+    def title(self) -> str:
+        """Its name in the table, with what is varied before it."""
+        return f"{self.group}: {self.name}" if self.group else self.name
 
     def measured(self, pipeline: Pipeline) -> dict[str, Any]:
         """The run's `runs.outcome`; measured once and kept."""
@@ -79,6 +86,19 @@ SIGNS = (
     Variant("sign", "−r − β KL", {"way": "score"}, wrong_sign),
     Variant("sign", "−r + β KL", {"way": "score and KL"}, wrong_sign),
 )
+MIXED = tuple(
+    Variant("PPO-ptx", f"γ = {weight:g}", {"weight": weight, "documents": 16}, with_pretraining_mix)
+    for weight in (0.1, 1.0, 10.0)
+)
+STARLING = (
+    Variant("Starling", "critic first, λ = 1", {"iterations": 10, "gae_lambda": 1.0}, critic_first),
+    Variant("Starling", "critic first, λ = 0.95", {"iterations": 10, "gae_lambda": 0.95}, critic_first),
+    Variant("Starling", "0.01 off for each token", {"per_token": -0.01}, priced_length),
+    Variant("Starling", "0.01 for each token", {"per_token": 0.01}, priced_length),
+    Variant("Starling", "scores − 2, λ = 0.95", {"constant": -2.0, "gae_lambda": 0.95}, shifted_scores),
+    Variant("Starling", "scores + 2, λ = 0.95", {"constant": 2.0, "gae_lambda": 0.95}, shifted_scores),
+)
+ALL = (*VARIANTS, *SIGNS, *MIXED, *STARLING)
 
 
 def variant(name: str) -> Variant:
@@ -87,7 +107,7 @@ def variant(name: str) -> Variant:
     Raises:
         ValueError: on an unknown name.
     """
-    for one in (*VARIANTS, *SIGNS):
+    for one in ALL:
         if one.name == name:
             return one
-    raise ValueError(f"no variant is called {name!r}; there are {[one.name for one in VARIANTS + SIGNS]}")
+    raise ValueError(f"no variant is called {name!r}; there are {[one.name for one in ALL]}")
