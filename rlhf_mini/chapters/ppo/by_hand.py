@@ -19,6 +19,7 @@ from rlhf_mini.reader.three_tokens import (
     REFERENCE,
     RESPONSE,
     SCORE,
+    TOKENS,
     VALUES,
 )
 
@@ -103,3 +104,11 @@ def by_library() -> dict[str, list[float]]:
         "value_loss": ppo_value_loss(VALUES_AFTER, VALUES, returns, clip_range=CLIP_RANGE),
     }
     return {name: row[0].tolist() for name, row in rows.items()}
+
+
+def told(rows: dict[str, list[float]]) -> str:
+    """The rows to print: a name and three numbers a line, under the three tokens."""
+    lines = [f"{'':22}" + "".join(f"{token:>9}" for token in TOKENS)]
+    for name, row in rows.items():
+        lines.append(f"{NAMES[name]:22}" + "".join(f"{number + 0.0:9.3f}" for number in row))
+    return "\n".join(lines).replace("-0.000", " 0.000").replace("-", "−")
