@@ -18,26 +18,13 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rlhf_mini.batch import Rollout
 from rlhf_mini.data.pretrained import check_lengths
-from rlhf_mini.estimators import discounted_returns
+from rlhf_mini.estimators import discounted_returns, explained_variance
 from rlhf_mini.loop import Hook, Training
 from rlhf_mini.losses import value_loss
 from rlhf_mini.methods.ppo import Estimate, PPOConfig, collect
 from rlhf_mini.methods.rollouts import Score
 from rlhf_mini.models import token_values
-from rlhf_mini.tensors import masked_mean, masked_var
-
-
-def explained_variance(rollout: Rollout) -> float:
-    """How much of what was still to come the values knew when the rollout was drawn: 1 − E(G − V)²/Var G.
-
-    G is the plain sum of the rewards from a token to the end. 1: every value was right. 0: no better than one
-    number for all tokens. Below 0: worse than that. NaN if nothing varies.
-    """
-    response = rollout.sequences.response
-    returns = discounted_returns(rollout.rewards, response, discount=1.0)
-    missed = masked_mean((returns - rollout.values_old).square(), response)
-    variance = masked_var(returns, response, unbiased=False)
-    return float(1 - missed / variance) if variance > 0 else float("nan")
+from rlhf_mini.tensors import masked_mean
 
 
 def pretrain_critic(
@@ -60,7 +47,8 @@ def pretrain_critic(
     - `reference`: usually the policy itself, so that no KL is paid.
 
     An entry holds `value_loss` (averaged over the iteration's steps), the rollout's mean `score`, and
-    `explained_variance` of the values before they were trained on it. The model is left in eval mode.
+    `explained_variance`: of the sums of rewards that came, by the values before they were trained on them.
+    The model is left in eval mode.
 
     Raises ValueError as `ppo` does.
     """
@@ -94,6 +82,8 @@ def pretrain_critic(
                 generator=generator,
                 estimate=estimate,
             )
+            response = rollout.sequences.response
+            to_come = discounted_returns(rollout.rewards, response, discount=1.0)  # the targets if λ = 1
             losses = [
                 training.step(rollout.rows(rows.to(rollout.scores.device)), loss_fn)["loss"]
                 for _ in range(config.epochs)
@@ -103,7 +93,7 @@ def pretrain_critic(
                 {
                     "value_loss": sum(losses) / len(losses),
                     "score": float(rollout.scores.mean()),
-                    "explained_variance": explained_variance(rollout),
+                    "explained_variance": explained_variance(rollout.values_old, to_come, response),
                 }
             )
     return log
