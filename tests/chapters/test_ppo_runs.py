@@ -44,7 +44,9 @@ def test_a_run_keeps_what_it_promises(built, ours):
 def test_every_variant_runs_and_differs(one, built, ours):
     run = one.measured(built)
     assert run["end"].keys() == ours["end"].keys()
-    if one.name not in (OURS, "gradients not clipped", "no penalty without an end", "values not clipped"):
+    # the miniature's own λ is 0.95; it hardly learns, and so nothing is clipped in it, nor does it ever end
+    same = (OURS, "λ = 0.95", "gradients not clipped", "no penalty without an end", "values not clipped")
+    if one.name not in same:
         assert run["curves"]["value_loss"] != ours["curves"]["value_loss"]
 
 

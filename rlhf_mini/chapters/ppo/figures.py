@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from rlhf_mini.chapters.judging import held_out_requests
-from rlhf_mini.chapters.ppo.variants import ALL, MIXED, OURS, SIGNS, STARLING, VARIANTS, Variant
+from rlhf_mini.chapters.ppo.variants import MIXED, OURS, SIGNS, STARLING, VARIANTS, Variant, variant
 from rlhf_mini.evaluation import read_records, records_table
 from rlhf_mini.evaluation.records import Record
 from rlhf_mini.pipeline import Pipeline
@@ -53,7 +53,7 @@ def details(variants: Sequence[Variant], columns: dict[str, str], *, decimals: i
     found = recorded("details")
     ours = {record.seed: record.metrics for record in found if record.method == OURS}
     rows = []
-    for one in dict.fromkeys((ALL[0], *variants)):
+    for one in (variant(OURS), *(one for one in variants if one.name != OURS)):
         for record in found:
             if record.method == one.name and record.seed in ours:
                 rows.append(replace(record, method=one.title, metrics=_row(record, ours[record.seed])))
