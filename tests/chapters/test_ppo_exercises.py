@@ -1,7 +1,6 @@
-"""The solutions of chapter 05 are what the library does; one iteration by hand; KL as a loss; the hunted bug."""
+"""Chapter 05: solutions against the library, an iteration by hand, KL as a loss, the bug hunt, the ladder."""
 
 import math
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -24,6 +23,7 @@ from rlhf_mini.methods.pretraining_mix import pretraining_mix
 from rlhf_mini.methods.rehearsal import RehearsalConfig
 from rlhf_mini.methods.rollouts import AdaptiveKL, unfinished
 from rlhf_mini.models import freeze, new_llama, response_logp, token_values
+from rlhf_mini.pipeline import Pipeline
 from rlhf_mini.reader.three_tokens import ppo_numbers
 
 
@@ -122,7 +122,7 @@ def test_one_iteration_by_hand_is_the_library_s_and_the_drawing_s():
         assert row == pytest.approx(library[name], abs=1e-6), name
     for name in ("rewards", "advantages", "returns", "ratio"):
         assert hand[name] == pytest.approx(drawn[name][0].tolist(), abs=1e-6)
-    # The numbers that the text of the chapter may name: ρ = 1.5 is clipped to 1.2, and the first value to 0.7.
+    # What the example was chosen for: ρ = 1.5 is clipped to 1.2, and the first value to 0.7.
     assert hand["policy_loss"][0] == pytest.approx(-1.2 * hand["whitened"][0])
     assert hand["value_loss"][0] == pytest.approx(0.5 * (0.7 - hand["returns"][0]) ** 2)
     assert sum(hand["whitened"]) == pytest.approx(0, abs=1e-9)
@@ -222,7 +222,7 @@ def test_the_two_functions_for_the_values():
 def test_the_symptoms_of_a_short_run(monkeypatch):
     monkeypatch.setattr(bug_hunt, "WARM_UP", 2)
     monkeypatch.setattr(bug_hunt, "ITERATIONS", 3)
-    runs = {way: bug_hunt.symptoms(SimpleNamespace(seed=1), way=way) for way in bug_hunt.WAYS}
+    runs = {way: bug_hunt.symptoms(Pipeline("quick", seed=1), way=way) for way in bug_hunt.WAYS}
     for run in runs.values():
         assert {len(run[name]) for name in ("score", "distance", "explained", "first_ratio")} == {3}
         assert max(run["first_ratio"]) < 1e-4  # which is why nothing asserts
@@ -258,7 +258,7 @@ def test_the_exact_rung_would_fall(monkeypatch):
 
 
 def test_the_ladder_s_rungs_are_named():
-    rungs = ladder.rungs(SimpleNamespace(seed=0))
+    rungs = ladder.rungs(Pipeline("quick", seed=0))
     assert [rung.name for rung in rungs] == [
         "exact test", "first minibatch", "one prompt", "known optimum", "band of good seeds", "real run",
     ]  # fmt: skip
