@@ -94,7 +94,26 @@ def served(pipeline: Pipeline, *, stage: str, temperature: float) -> dict[str, f
     return judged_on_requests(pipeline, cooled(pipeline.policy(stage), temperature=temperature)).metrics()
 
 
-CLAIMS: tuple[Claim, ...] = ()
+CLAIMS = (
+    Claim(
+        "the optimum",
+        "On a toy language, PPO's policy comes at least 20 times as near to the exact optimum of its objective as it started, "
+        "in KL(π ‖ π*).",
+        optimum,
+        lambda m: m["to_optimum"][-1] < m["to_optimum"][0] / 20,
+    ),
+    Claim(
+        "hacking",
+        "Without the penalty PPO ends with a higher proxy reward than with it, at least 1 less gold, and less varied answers.",
+        hacked,
+        lambda m: (
+            m["proxy ppo_without_kl"] > m["proxy ppo"] > m["proxy sft"]
+            and m["gold ppo_without_kl"] < m["gold ppo"] - 1
+            and m["distinct_2 ppo_without_kl"] < m["distinct_2 ppo"] < m["distinct_2 sft"]
+        ),
+        ("ppo", "ppo_without_kl"),
+    ),
+)
 
 
 def extra_records(pipeline: Pipeline) -> list[Record]:
