@@ -1,4 +1,4 @@
-"""The chapter's bug hunt: the ratio is 1, the critic foresees more than usual, and the policy hardly learns."""
+"""The chapter's bug hunt: the ratio is 1, the critic foresees more than usual, and the policy learns too little."""
 
 from collections.abc import Callable
 from typing import Any
@@ -168,7 +168,7 @@ def symptom_figures(wrong: list[dict[str, Any]], right: list[dict[str, Any]]) ->
 
 
 BUG_HUNT = BugHunt(
-    title="The ratio is 1, the critic knows more than in other runs, and the score hardly moves",
+    title="The ratio is 1, the critic starts out better than usual, and the policy learns too little",
     wrong=values_wrong,
     right=values_right,
     explanation=(

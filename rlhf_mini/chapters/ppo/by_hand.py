@@ -23,14 +23,14 @@ from rlhf_mini.reader.three_tokens import (
     VALUES,
 )
 
-VALUES_AFTER = torch.tensor([[0.6, 1.2, 1.1]])  # once the value model has moved, too
+VALUES_AFTER = torch.tensor([[0.9, 0.9, 1.1]])  # once the value model has moved, the first by more than ε
 NAMES = {
     "kl": "log π − log π_ref",
     "rewards": "reward r",
     "values": "value V",
     "deltas": "δ = r + V' − V",
     "advantages": "advantage Â",
-    "returns": "target V̂ = Â + V",
+    "returns": "target Â + V",
     "whitened": "whitened Â",
     "ratio": "ratio ρ after a step",
     "policy_loss": "clipped loss",
