@@ -5,7 +5,7 @@ from typing import Any
 
 from rlhf_mini.chapters.claims import Claim, records_of
 from rlhf_mini.chapters.judging import judged_on_requests
-from rlhf_mini.chapters.ppo import hacking, tax
+from rlhf_mini.chapters.ppo import bug_hunt, exact_kl, hacking, tax
 from rlhf_mini.chapters.ppo.optimum import way_to_the_optimum
 from rlhf_mini.chapters.ppo.runs import cooled
 from rlhf_mini.chapters.ppo.variants import ALL, OURS, Variant, variant
@@ -89,6 +89,21 @@ def optimum(pipeline: Pipeline) -> dict[str, Any]:
     return pipeline.measured(way_to_the_optimum, kl_weight=1.0, iterations=60)
 
 
+def kl_in_two_places(pipeline: Pipeline) -> dict[str, Any]:
+    """Exact gradients of the estimators, and where they lead, on a toy language."""
+    return pipeline.measured(exact_kl.kl_as_loss)
+
+
+def values_one_place_off(pipeline: Pipeline) -> dict[str, float]:
+    """Both versions of the bug hunt at their ends, on a toy language."""
+    runs = {way: pipeline.measured(bug_hunt.symptoms, way=way) for way in bug_hunt.WAYS}
+    numbers = {f"{name} {way}": run[name][-1] for way, run in runs.items() for name in ("distance", "score")}
+    numbers |= {
+        f"explained {way}": sum(run["explained"]) / len(run["explained"]) for way, run in runs.items()
+    }
+    return numbers | {"first_ratio wrong": max(runs["wrong"]["first_ratio"])}
+
+
 def served(pipeline: Pipeline, *, stage: str, temperature: float) -> dict[str, float]:
     """A stage's policy judged at a temperature."""
     return judged_on_requests(pipeline, cooled(pipeline.policy(stage), temperature=temperature)).metrics()
@@ -103,6 +118,17 @@ CLAIMS = (
         lambda m: m["to_optimum"][-1] < m["to_optimum"][0] / 20,
     ),
     Claim(
+        "KL in the reward",
+        "On a toy language, k1 in the reward and k2 as a loss on whole answers have exactly the gradient of KL(π ‖ π_ref), k1 as a "
+        "loss has none, and k3's is that of KL(π_ref ‖ π); k1 and k3 as losses end at least ten times as far from the optimum.",
+        kl_in_two_places,
+        lambda m: (
+            max(m["gap_reward_k1"], m["gap_loss_k2"], m["size_loss_k1"], m["gap_other_loss_k3"]) < 1e-9
+            and min(m["distance_loss_k1"], m["distance_loss_k3"])
+            > 10 * max(m["distance_reward_k1"], m["distance_loss_k2"])
+        ),
+    ),
+    Claim(
         "hacking",
         "Without the penalty PPO ends with a higher proxy reward than with it, at least 1 less gold, and less varied answers.",
         hacked,
@@ -113,6 +139,18 @@ CLAIMS = (
         ),
         ("ppo", "ppo_without_kl"),
     ),
+    Claim(
+        "bug hunt",
+        "Values that stand one place off leave the policy at least twice as far from the optimum of a toy language, while the "
+        "ratio starts at 1 and the critic seems to foresee more.",
+        values_one_place_off,
+        lambda m: (
+            m["distance wrong"] > 2 * m["distance right"]
+            and m["first_ratio wrong"] < 1e-3
+            and m["explained wrong"] > m["explained right"]
+        ),
+        live=False,
+    ),
 )
 
 
@@ -121,6 +159,11 @@ def extra_records(pipeline: Pipeline) -> list[Record]:
     tables: dict[tuple[str, str], dict[str, Any]] = {}
     for one in ALL:
         tables |= tables_of(one, one.measured(pipeline))
+    for way in bug_hunt.WAYS:
+        run = pipeline.measured(bug_hunt.symptoms, way=way)
+        tables["hunt", way] = {
+            name: _rounded(value) for name, value in run.items() if isinstance(value, list)
+        }
     return records_of(CHAPTER, pipeline, tables)
 
 

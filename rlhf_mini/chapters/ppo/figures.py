@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from rlhf_mini.chapters.judging import held_out_requests
+from rlhf_mini.chapters.ppo.bug_hunt import symptom_figures
 from rlhf_mini.chapters.ppo.variants import MIXED, OURS, SIGNS, STARLING, VARIANTS, Variant, variant
 from rlhf_mini.evaluation import read_records, records_table
 from rlhf_mini.evaluation.records import Record
@@ -156,6 +157,12 @@ def _smoothed(values: Sequence[float], *, window: int = 5) -> list[float]:
     half = window // 2
     parts = [values[max(0, i - half) : i + half + 1] for i in range(len(values))]
     return [sum(part) / len(part) for part in parts]
+
+
+def hunt_curves() -> Picture:
+    """The bug hunt's symptoms: score and distance from the optimum, wrong and right."""
+    wrong, right = ([r.metrics for r in recorded("hunt", method=way)] for way in ("wrong", "right"))
+    return beside(*symptom_figures(wrong, right))
 
 
 def kl_weight_curves() -> Picture:
