@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from rlhf_mini.chapters.judging import held_out_requests
 from rlhf_mini.chapters.ppo.bug_hunt import symptom_figures
@@ -61,7 +62,7 @@ def details(variants: Sequence[Variant], columns: dict[str, str], *, decimals: i
     return records(records_table(rows, metrics=columns, decimals=decimals))
 
 
-def _row(record: Record, ours: dict[str, float]) -> dict[str, float]:
+def _row(record: Record, ours: dict[str, Any]) -> dict[str, float]:
     """A run's numbers, and what the table makes of them."""
     told = {name: value for name, value in record.metrics.items() if name != "group"}
     if record.method != OURS:
