@@ -140,6 +140,82 @@ def along(
     return training_curves(curves, xlabel="iteration", ylabel=ylabel, alt=alt)
 
 
+OUR_CURVE = {OURS: ("ours", "policy")}
+# What goes wrong -> the number that shows it, its label, and the runs drawn beside ours.
+SIGNATURES: dict[str, tuple[str, str, dict[str, tuple[str, str]]]] = {
+    "The policy runs away": ("kl_k1", "KL to the SFT model (nats)", {"β = 0": ("β = 0", "loss")}),
+    "Entropy collapses": ("entropy", "entropy (nats a token)", {"× 3": ("rate × 3", "loss")}),
+    "The critic foresees nothing": (
+        "explained_variance",
+        "variance explained",
+        {"from SFT, random head": ("from SFT", "loss")},
+    ),
+    "Answers grow long": (
+        "length",
+        "length (tokens)",
+        {"no penalty without an end": ("no price of\nnot ending", "loss")},
+    ),
+    "The ratio is not 1": (
+        "first_ratio_deviation",
+        "mean |ρ − 1|, first minibatch",
+        {
+            "0.1 while learning": ("dropout", "loss"),
+            "sampled at 0.7, scored at 1": ("0.7, scored\nat 1", "value"),
+        },
+    ),
+}
+
+
+def gallery() -> Picture:
+    """Failure signatures: the curve that shows each, with ours beside it."""
+    return beside(
+        *(
+            along(
+                metric, OUR_CURVE | runs, ylabel=label, alt=f"{title}: {label} along runs, ours among them."
+            )
+            for title, (metric, label, runs) in SIGNATURES.items()
+        )
+    )
+
+
+def with_and_without() -> Picture:
+    """Gold and proxy along the runs with and without a penalty."""
+    runs = {OURS: ("ours", "policy"), "β = 0": ("no penalty", "loss")}
+    return beside(
+        along(
+            "gold",
+            runs,
+            ylabel="mean gold reward",
+            alt="With the penalty gold rises and stays; without it, gold turns and falls.",
+        ),
+        along(
+            "score",
+            runs,
+            ylabel="mean proxy reward",
+            alt="The proxy rises in both runs, and further without the penalty.",
+        ),
+    )
+
+
+def controllers() -> Picture:
+    """β and KL along the two adaptive runs."""
+    runs = {"adaptive, from 0.05": ("from 0.05", "policy"), "adaptive, from 0.5": ("from 0.5", "value")}
+    return beside(
+        along(
+            "kl_weight",
+            runs,
+            ylabel="β (reward per nat)",
+            alt="The two weights start a factor of ten apart and approach each other.",
+        ),
+        along(
+            "kl_k1",
+            runs,
+            ylabel="KL to the SFT model (nats)",
+            alt="The KL of both runs, with 6 nats as target.",
+        ),
+    )
+
+
 def against_kl(name: str, *, alt: str) -> Picture:
     """Proxy and gold of a run against its KL, on every seed."""
     found = recorded("curves", method=name)
