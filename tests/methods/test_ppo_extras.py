@@ -63,7 +63,7 @@ def test_the_added_loss_is_gamma_times_the_mean_over_the_documents_tokens(toy_po
     )
     loss = mix(None)
     # A mean over tokens: 4 of one document and 3 of the other, not a mean of two means.
-    assert float(loss) == pytest.approx(
+    assert float(loss.detach()) == pytest.approx(
         2.5 * plain_loss(toy_policy, [[0, 1, 1, 2, 0], [0, 2, 3, 0]]), abs=1e-5
     )
     loss.backward()
@@ -178,9 +178,10 @@ def test_only_the_value_model_learns_and_it_learns_the_exact_values(
     missed = ((found - exact).square() * often).sum() / often.sum()
     assert float(missed) < 0.06  # 0.010 to 0.027 on four seeds; before training 0.303
     assert len(log) == 40
-    # Most of what is to come is chance here: the values went from −0.25…−0.13 to 0.04…0.08 of it.
-    assert log[0]["explained_variance"] < -0.1
-    assert log[-1]["explained_variance"] > 0
+    # Most of what is to come is chance here. Foreseen were 0.001 to 0.015 of it at first (three seeds) and in
+    # the last five rollouts 0.074 to 0.094.
+    assert log[0]["explained_variance"] < 0.03
+    assert sum(e["explained_variance"] for e in log[-5:]) / 5 > 0.05
     assert sum(e["value_loss"] for e in log[-5:]) < sum(e["value_loss"] for e in log[:5])
 
 
