@@ -15,6 +15,7 @@ from transformers import GenerationConfig
 
 from benchmarks import workload
 from benchmarks.measure import Record, interleaved, medians, peak_memory, record
+from benchmarks.reward_model import reward_model_step
 from rlhf_mini.devices import describe
 from rlhf_mini.evaluation.records import Record as BookRecord
 from rlhf_mini.evaluation.records import write_records
@@ -30,7 +31,7 @@ def run_all(*, trl: Path | None = None) -> int:
     print(
         f"{describe(torch.device('cpu'))}, {torch.get_num_threads()} threads; medians of interleaved rounds"
     )
-    experiments = [training_step, sampling, memory]
+    experiments = [training_step, reward_model_step, sampling, memory]
     if trl is not None:
         from benchmarks.ppo import ppo_iteration
 

@@ -71,6 +71,8 @@ MODULES = {
         ],
         ["tests/methods/test_other_objectives.py"],
     ),
+    "calibration": (["evaluation/calibration.py"], ["tests/evaluation/test_calibration.py"]),
+    "adversarial": (["methods/adversarial.py"], ["tests/methods/test_adversarial.py"]),
     "power_law": (["evaluation/power_law.py"], ["tests/evaluation/test_power_law.py"]),
 }
 # (file, line before, line after): why no test can notice.
@@ -104,6 +106,7 @@ SIMCSE = (
     "first, second = (normalize(text_vectors(model, batch.tokens, batch.mask, dropout=dropout, "
     "generator=generator){}) for _ in range(2))"
 )
+TRIU = "better, worse = torch.triu_indices(scores.shape[1], scores.shape[1], offset=1"
 CLOSE = "if not torch.allclose({}, rtol=0, atol=1e-05):"
 EQUIVALENT = {
     (
@@ -177,6 +180,11 @@ EQUIVALENT = {
         "return lambda step: pace / (pace + math.exp(min(step / pace, 700.0)))",
         "return lambda step: pace / (pace + math.exp(min(step / pace, 699.0)))",
     ): NOTHING_LEFT,
+    (
+        "losses/ranking.py",
+        f"{TRIU}, device=scores.device)",
+        f"{TRIU})",
+    ): ACCELERATOR,
     (
         "methods/scheduled_sampling.py",
         "logits = align_to_tokens(token_logits(model, batch.tokens, batch.mask).float())",

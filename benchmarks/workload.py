@@ -80,14 +80,16 @@ class Trainer:
         loss = self.model(
             input_ids=self.tokens, attention_mask=self.mask.long(), labels=self.labels, use_cache=False
         ).loss
-        return self._step(loss)
+        return step(self.optimizer, loss)
 
     def lean(self) -> float:
         logp = response_logp(self.model, self.tokens, self.mask, self.mask)
-        return self._step(-logp.sum() / self.mask[:, 1:].sum())
+        return step(self.optimizer, -logp.sum() / self.mask[:, 1:].sum())
 
-    def _step(self, loss: Tensor) -> float:
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimizer.step()
-        return float(loss.detach())
+
+def step(optimizer: torch.optim.Optimizer, loss: Tensor) -> float:
+    """Backward and one update; returns the loss."""
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    optimizer.step()
+    return float(loss.detach())

@@ -3,7 +3,8 @@
 jaxtyping supplies them and the tests check them. It is needed for tests and for the book only, so where it is
 missing the same words stand for a plain tensor.
 
-The axes: ``B`` batch, ``T`` tokens, ``V`` vocabulary, ``D`` width, ``G`` samples per prompt.
+The axes: ``B`` batch, ``T`` tokens, ``V`` vocabulary, ``D`` width, ``G`` samples per prompt, ``K``
+ranked answers per prompt.
 """
 
 from typing import TYPE_CHECKING, Any

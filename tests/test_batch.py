@@ -7,7 +7,7 @@ import re
 import pytest
 import torch
 
-from rlhf_mini.batch import Pairs, Rollout, Sequences, pack_rows
+from rlhf_mini.batch import Pairs, Rankings, Ratings, Rollout, Sequences, pack_rows
 
 PROMPTS, RESPONSES = [[1, 5, 6], [1], [1, 5]], [[7, 2], [8, 9, 9, 2], [2]]
 TOKENS = torch.tensor([[1, 5, 6]])
@@ -189,3 +189,55 @@ def test_rollout_refuses_nan_that_counts_and_ignores_the_rest(name):
     numbers[1, 4] = math.nan
     with pytest.raises(ValueError, match=re.escape(f"{name}[1, 4] is nan")):
         rollout(**{name: numbers})
+
+
+def test_pairs_with_weights():
+    pairs = Pairs(packed(), packed().rows([2, 1, 0]), weight=torch.tensor([0.0, 1.0, 2.0]))
+    assert pairs.lengths.tolist() == [8, 10, 8]
+    assert pairs.rows([2, 0]).weight.tolist() == [2.0, 0.0]
+    assert pairs.rows([0]).margin is None
+    assert torch.equal(pairs.to("cpu").weight, pairs.weight)
+    assert Pairs(packed(), packed()).to("cpu").weight is None
+    with pytest.raises(ValueError, match=re.escape("weight must be (3,), one a pair; received (2,)")):
+        Pairs(packed(), packed(), weight=torch.zeros(2))
+    with pytest.raises(ValueError, match=re.escape("weight[0] is inf")):
+        Pairs(packed(), packed(), weight=torch.tensor([math.inf, 0.0, 0.0]))
+    with pytest.raises(ValueError, match=re.escape("A weight must be 0 or above; the least is -0.5")):
+        Pairs(packed(), packed(), weight=torch.tensor([1.0, -0.5, 1.0]))
+
+
+def test_rankings():
+    answers = pack_rows([[1], [1, 5]] * 3, [[number, 2] for number in range(10, 16)], pad_token=0)
+    rankings = Rankings(answers, k=3)
+    assert len(rankings) == 2
+    assert rankings.lengths.tolist() == [10, 11]
+    for index in ([1, 0], torch.tensor([1, 0])):
+        turned = rankings.rows(index)
+        assert len(turned) == 2
+        assert torch.equal(turned.answers.tokens, answers.tokens[[3, 4, 5, 0, 1, 2]])
+    second = rankings.rows(slice(1, 2))
+    assert second.k == 3
+    assert torch.equal(second.answers.tokens, answers.tokens[3:])
+    assert torch.equal(rankings.to("cpu").answers.tokens, answers.tokens)
+    assert len(Rankings(answers, k=2)) == 3
+
+
+@pytest.mark.parametrize("k", [1, 0, 2, 4])
+def test_rankings_refuse_groups_that_are_not_whole(k):
+    with pytest.raises(ValueError, match=rf"3 sequences are no rankings of k = {k} answers each"):
+        Rankings(packed(), k=k)
+
+
+def test_ratings():
+    rated = Ratings(packed(), torch.tensor([4.0, 7.0, 1.0]))
+    assert len(rated) == 3
+    assert rated.lengths.tolist() == [5, 5, 3]
+    part = rated.rows([2, 0])
+    assert part.ratings.tolist() == [1.0, 4.0]
+    assert torch.equal(part.answers.tokens, packed().tokens[[2, 0]])
+    assert torch.equal(rated.to("cpu").ratings, rated.ratings)
+    assert torch.equal(rated.to("cpu").answers.tokens, rated.answers.tokens)
+    with pytest.raises(ValueError, match=re.escape("ratings must be (3,), one a sequence; received (3, 1)")):
+        Ratings(packed(), torch.zeros(3, 1))
+    with pytest.raises(ValueError, match=re.escape("ratings[1] is nan")):
+        Ratings(packed(), torch.tensor([0.0, math.nan, 0.0]))

@@ -8,7 +8,14 @@ from importlib import import_module
 from types import MappingProxyType, ModuleType
 
 ROOMS = MappingProxyType(
-    {"00": "whole_story", "01": "grid_world", "02": "pretraining", "03": "fine_tuning", "05": "ppo"}
+    {
+        "00": "whole_story",
+        "01": "grid_world",
+        "02": "pretraining",
+        "03": "fine_tuning",
+        "04": "reward_models",
+        "05": "ppo",
+    }
 )
 
 

@@ -111,6 +111,42 @@ WHOLE_STORY = Flow(
     ),
 )
 
+# Reward modelling on rankings: K answers to each prompt go through the model together, as InstructGPT has it.
+RANKED_REWARD_MODEL = Flow(
+    boxes=(
+        Box(key="prompts", title="prompts", kind="data", role="data", row=0, column=1),
+        Box(
+            key="sft", title="SFT model", kind="model", role="policy", row=1, column=0,
+            detail="K answers\nto each", frozen=True,
+        ),
+        Box(key="answers", title="answers", kind="data", role="data", row=1, column=1),
+        Box(key="judges", title="annotators", kind="data", role="data", row=1, column=2, detail="rank them"),
+        Box(
+            key="reward", title="reward model", kind="model", role="reward", row=2, column=0,
+            detail="no unembedding\nscalar head",
+        ),
+        Box(
+            key="loss", title="ranking", kind="loss", role="loss", row=3, column=1,
+            detail="all pairs of\na prompt: mean",
+        ),
+        Box(
+            key="unit", title="zero and unit", kind="loss", role="reference", row=4, column=0,
+            detail="afterwards, on\nreferences",
+        ),
+    ),
+    arrows=(
+        Arrow(source="prompts", target="sft", label="(B, T)"),
+        Arrow(source="sft", target="answers"),
+        Arrow(source="answers", target="judges"),
+        Arrow(source="sft", target="reward", label="weights", kind="copy"),
+        Arrow(source="answers", target="reward", label="(B·K, T)", label_side="right"),
+        Arrow(source="judges", target="loss", label="best first", label_side="left"),
+        Arrow(source="reward", target="loss", label="scores (B, K)"),
+        Arrow(source="loss", target="reward", kind="gradient"),
+        Arrow(source="reward", target="unit", label="scores (N,)", label_side="right"),
+    ),
+)  # fmt: skip
+
 # One iteration of PPO and its four models.
 PPO_ITERATION = Flow(
     boxes=(

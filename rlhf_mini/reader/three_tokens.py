@@ -1,8 +1,9 @@
 """The same three tokens through every method: drawings whose numbers the library computes.
 
 A prompt and an answer of three tokens, the last of them the end. The policy gave the tokens the probabilities
-0.4, 0.6 and 0.5 and the frozen reference 0.5, 0.6 and 0.25; the reward model scores the answer 1.5; the value
-model expects 0.5, 0.8 and 1.0. What differs between two methods is what differs between their drawings.
+0.4, 0.6 and 0.5 and the frozen reference 0.5, 0.6 and 0.25; the reward model scores the answer 1.5, and two
+others 0.7 and −0.5; the value model expects 0.5, 0.8 and 1.0. What differs between two methods is what
+differs between their drawings.
 """
 
 from dataclasses import replace
@@ -10,7 +11,13 @@ from dataclasses import replace
 import torch
 
 from rlhf_mini.estimators import discounted_returns, gae, token_rewards
-from rlhf_mini.losses import next_token_loss, pairwise_loss, ppo_policy_loss
+from rlhf_mini.losses import (
+    all_pairs_loss,
+    next_token_loss,
+    pairwise_loss,
+    plackett_luce_loss,
+    ppo_policy_loss,
+)
 from rlhf_mini.reader.diagrams import Arrow, Box, Flow
 from rlhf_mini.shapes import Tensor
 
@@ -21,7 +28,7 @@ PROBABILITIES = torch.tensor([[0.4, 0.6, 0.5]])
 REFERENCE = torch.tensor([[0.5, 0.6, 0.25]])
 AFTER_A_STEP = torch.tensor([[0.6, 0.6, 0.45]])  # the policy's probabilities once it has moved
 VALUES = torch.tensor([[0.5, 0.8, 1.0]])
-SCORE, LOWER_SCORE = torch.tensor([1.5]), torch.tensor([0.7])
+SCORE, LOWER_SCORE, LOWEST_SCORE = torch.tensor([1.5]), torch.tensor([0.7]), torch.tensor([-0.5])
 KL_WEIGHT, CLIP_RANGE, GAE_LAMBDA = 0.5, 0.2, 0.5
 
 
@@ -88,6 +95,53 @@ def reward_model_example() -> Flow:
         ),
         columns=2,
     )
+
+
+def ranking_numbers() -> dict[str, Tensor]:
+    """A ranking of three: its scores, its pairs' losses (3,), their mean, and the loss of its two choices."""
+    ranked = torch.stack([SCORE, LOWER_SCORE, LOWEST_SCORE], dim=1)
+    better, worse = torch.triu_indices(3, 3, offset=1)
+    return {
+        "scores": ranked,
+        "pairs": pairwise_loss(ranked[0, better], ranked[0, worse]),
+        "all_pairs": all_pairs_loss(ranked),
+        "plackett_luce": plackett_luce_loss(ranked),
+    }
+
+
+def ranking_example() -> Flow:
+    """Reward modelling on a ranking of three: one pass each, three pairs, one mean; or two choices."""
+    numbers = ranking_numbers()
+    answers = ((f"x, a{GAP}fox{GAP}●", 0), (f"x, a{GAP}cat{GAP}●", 1), (f"x, a{GAP}a{GAP}●", 2))
+    names = ("best", "second", "last")
+    pairs, choices = float(numbers["all_pairs"]), float(numbers["plackett_luce"])
+    return Flow(
+        boxes=(
+            *(
+                replace(_ANSWER, key=name, title=name, column=column, detail=detail)
+                for name, (detail, column) in zip(names, answers, strict=True)
+            ),
+            Box(
+                key="reward", title="reward model", kind="model", role="reward", row=1, column=1,
+                detail=f"r{GAP}{_row(numbers['scores'], decimals=1)}",
+            ),
+            replace(
+                _LOSS, title="all pairs", column=0.5,
+                detail=f"{_row(numbers['pairs'])}\nmean {pairs:.2f}",
+            ),
+            replace(
+                _LOSS, key="choices", title="Plackett–Luce", column=1.5,
+                detail=f"best of 3,\nthen of 2: {choices:.2f}",
+            ),
+        ),
+        arrows=(
+            *(Arrow(source=name, target="reward") for name in names),
+            Arrow(source="reward", target="loss", label="(1, 3)", label_side="left"),
+            Arrow(source="reward", target="choices", label="(1, 3)", label_side="right"),
+            Arrow(source="loss", target="reward", kind="gradient"),
+        ),
+        columns=3,
+    )  # fmt: skip
 
 
 def reinforce_example() -> Flow:

@@ -8,6 +8,7 @@ set), then in the environment; what is not found is skipped, by name. To install
         importlib_metadata zipp
     pip install --no-deps --pre --target .parity/pymdptoolbox-4.0b3 pymdptoolbox==4.0b3
     pip install --no-deps --target .parity/peft-0.21 peft==0.21.2
+    pip install --no-deps --target .parity/choix-0.4 choix==0.4.1 scipy
     RLHF_MINI_PARITY=.parity python -m pytest tests/parity
 
 TRL 1.16 comes with the ``bridge`` extra (or in ``.parity/trl-1.16``). ``--no-deps`` matters: these packages

@@ -6,9 +6,18 @@ Each oracle starts a process that loads torch and the package, which takes five 
 import pytest
 import torch
 
+from rlhf_mini.chapters.reward_models.comparing_exercises import strengths
 from rlhf_mini.estimators import entropy, gae, kl_k1, kl_k2, whiten
 from rlhf_mini.exact import policy_iteration, value_iteration
-from rlhf_mini.losses import clip_fraction, pairwise_loss, ppo_policy_loss, ppo_value_loss
+from rlhf_mini.losses import (
+    all_pairs_loss,
+    best_of_k_loss,
+    clip_fraction,
+    pairwise_loss,
+    plackett_luce_loss,
+    ppo_policy_loss,
+    ppo_value_loss,
+)
 from rlhf_mini.models import new_llama
 from rlhf_mini.models.lora import add_lora, merge_lora
 from rlhf_mini.tensors import last_true_index, masked_mean, masked_var, token_logp
@@ -92,6 +101,33 @@ def test_reward_model_and_token_logp_against_trl_1_16(ask):
     for temperature in (1.0, 0.7):
         same(token_logp(logits, tokens, temperature=temperature)[:, 1:], theirs[f"logp_{temperature}"])
     same(entropy(logits), theirs["entropy"])
+
+
+def test_rankings_against_choix(ask):
+    # Thirty rankings of four out of seven items, and the scores that make them likeliest.
+    generator = torch.Generator().manual_seed(0)
+    params = torch.randn(7, generator=generator, dtype=F64)
+    rankings = torch.stack([torch.randperm(7, generator=generator)[:4] for _ in range(30)])
+    theirs = ask("choix_rankings", "choix", "0.4", params=params, rankings=rankings)
+    picked_first = torch.zeros(30, dtype=torch.int64)
+    losses = {
+        "pairs": lambda r: 6 * all_pairs_loss(r[rankings]).sum(),  # theirs are the sum over the six pairs
+        "rankings": lambda r: plackett_luce_loss(r[rankings]).sum(),
+        "top1": lambda r: best_of_k_loss(r[rankings], picked_first).sum(),
+    }
+    for name, loss in losses.items():
+        same(loss(params), -theirs[f"{name}_likelihood"])
+        # At their maximum our gradient vanishes, but for the ridge of 0.1 · r that they add.
+        at_best = theirs[f"{name}_best"].requires_grad_()
+        (gradient,) = torch.autograd.grad(loss(at_best), at_best)
+        same(gradient, -0.2 * at_best.detach(), rtol=0, atol=1e-5)
+
+
+def test_the_exercise_s_strengths_against_choix(ask):
+    wins = torch.randint(1, 12, (6, 6), generator=torch.Generator().manual_seed(0)).to(F64).fill_diagonal_(0)
+    theirs = ask("choix_strengths", "choix", "0.4", wins=wins)
+    same(strengths(wins), theirs["spectral"], rtol=0, atol=1e-9)
+    same(strengths(wins), theirs["newton"], rtol=0, atol=1e-5)
 
 
 def test_gae_against_torchrl(ask):

@@ -8,10 +8,11 @@ import pytest
 
 from rlhf_mini.reader import Arrow, Box, Flow, flow_diagram
 from rlhf_mini.reader.diagrams import _places
-from rlhf_mini.reader.flows import PPO_ITERATION, WHOLE_STORY
+from rlhf_mini.reader.flows import PPO_ITERATION, RANKED_REWARD_MODEL, WHOLE_STORY
 from rlhf_mini.reader.routes import WIDTH, Place, route
 from rlhf_mini.reader.three_tokens import (
     ppo_example,
+    ranking_example,
     reinforce_example,
     reward_model_example,
     sft_example,
@@ -21,10 +22,23 @@ ALT = "Data flows through models into losses."
 FLOWS = pytest.mark.parametrize(
     "flow",
     [
-        *(pytest.param(flow, id=name) for name, flow in (("story", WHOLE_STORY), ("PPO", PPO_ITERATION))),
+        *(
+            pytest.param(flow, id=name)
+            for name, flow in (
+                ("story", WHOLE_STORY),
+                ("PPO", PPO_ITERATION),
+                ("rankings", RANKED_REWARD_MODEL),
+            )
+        ),
         *(
             pytest.param(example(), id=example.__name__)
-            for example in (sft_example, reward_model_example, reinforce_example, ppo_example)
+            for example in (
+                sft_example,
+                reward_model_example,
+                ranking_example,
+                reinforce_example,
+                ppo_example,
+            )
         ),
     ],
 )

@@ -9,6 +9,8 @@ from rlhf_mini.reader.three_tokens import (
     GAP,
     ppo_example,
     ppo_numbers,
+    ranking_example,
+    ranking_numbers,
     reinforce_example,
     reward_model_example,
     sft_example,
@@ -35,6 +37,21 @@ def test_reward_model_by_hand():
     assert numbers(detail(reward_model_example(), "reward")) == [1.5, 0.7]
     loss = math.log(1 + math.exp(-(1.5 - 0.7)))
     assert numbers(detail(reward_model_example(), "loss")) == pytest.approx([loss], abs=0.005)
+
+
+def test_a_ranking_by_hand():
+    # Leads of 0.8, 2.0 and 1.2; then the best of three, and of the two that remain.
+    pairs = [math.log(1 + math.exp(-lead)) for lead in (1.5 - 0.7, 1.5 + 0.5, 0.7 + 0.5)]
+    weights = [math.exp(score) for score in (1.5, 0.7, -0.5)]
+    choices = -math.log(weights[0] / sum(weights)) - math.log(weights[1] / sum(weights[1:]))
+    computed = ranking_numbers()
+    assert computed["pairs"].tolist() == pytest.approx(pairs, abs=1e-6)
+    assert float(computed["all_pairs"]) == pytest.approx(sum(pairs) / 3, abs=1e-6)
+    assert float(computed["plackett_luce"]) == pytest.approx(choices, abs=1e-6)
+    flow = ranking_example()
+    assert numbers(detail(flow, "reward")) == [1.5, 0.7, -0.5]
+    assert numbers(detail(flow, "loss")) == pytest.approx([*pairs, sum(pairs) / 3], abs=0.005)
+    assert numbers(detail(flow, "choices")) == pytest.approx([choices], abs=0.005)
 
 
 def test_reinforce_by_hand():
