@@ -174,3 +174,14 @@ def test_more_minibatches_than_episodes_are_refused():
     play = partial(collect, chains(2, limit=5), policy, generator=drawn())
     with pytest.raises(ValueError, match="2 episodes cannot be cut into 3 minibatches"):
         grid_ppo(policy, values, play, config=config(minibatches=3), generator=drawn())
+
+
+def test_a_generator_fixes_the_run_and_as_many_minibatches_as_episodes_are_allowed():
+    learned = []
+    for global_seed in (0, 1):
+        torch.manual_seed(global_seed)
+        policy, values = TabularPolicy(states=4, actions=2), TabularValues(states=4)
+        play = partial(collect, chains(3, limit=5), policy, generator=drawn())
+        grid_ppo(policy, values, play, config=config(minibatches=3), generator=drawn(7))
+        learned.append(policy.logits.detach().clone())
+    assert torch.equal(*learned)

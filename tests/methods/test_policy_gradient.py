@@ -208,15 +208,15 @@ def test_each_method_weighs_by_its_own_advantage(method, gae_lambda, discounted,
 
 
 def test_what_episodes_say_by_hand():
-    """Two steps and a true end, then one step and a cut; returns 1 + 0.5 · 2 = 2 and 4, mean 3."""
+    """Two steps, then one, both to a true end; returns 1 + 0.5 · 2 = 2 and 4, mean 3."""
     policy = TabularPolicy(states=2, actions=2)
     policy.logits.data[1] = torch.tensor([0.75, 0.25], dtype=F64).log()
     episodes = Episodes(
-        states=torch.tensor([[0, 1], [0, 0]]),
-        actions=torch.zeros(2, 2, dtype=torch.int64),
-        rewards=torch.tensor([[1.0, 2.0], [4.0, 0.0]], dtype=F64),
-        mask=torch.tensor([[True, True], [True, False]]),
-        logp_old=torch.zeros(2, 2, dtype=F64),
+        states=torch.tensor([[0, 1, 0], [0, 0, 0]]),
+        actions=torch.zeros(2, 3, dtype=torch.int64),
+        rewards=torch.tensor([[1.0, 2.0, 0.0], [4.0, 0.0, 0.0]], dtype=F64),
+        mask=torch.tensor([[True, True, False], [True, False, False]]),
+        logp_old=torch.zeros(2, 3, dtype=F64),
         final_states=torch.tensor([1, 1]),
         terminated=torch.tensor([True, True]),
     )
