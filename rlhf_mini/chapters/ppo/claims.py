@@ -95,12 +95,10 @@ def kl_in_two_places(pipeline: Pipeline) -> dict[str, Any]:
 
 
 def values_one_place_off(pipeline: Pipeline) -> dict[str, float]:
-    """Both versions of the bug hunt at their ends, on a toy language."""
+    """Both versions of the bug hunt on a toy language: where they end, and what the critic foresaw at first."""
     runs = {way: pipeline.measured(bug_hunt.symptoms, way=way) for way in bug_hunt.WAYS}
     numbers = {f"{name} {way}": run[name][-1] for way, run in runs.items() for name in ("distance", "score")}
-    numbers |= {
-        f"explained {way}": sum(run["explained"]) / len(run["explained"]) for way, run in runs.items()
-    }
+    numbers |= {f"explained {way}": run["explained"][0] for way, run in runs.items()}
     return numbers | {"first_ratio wrong": max(runs["wrong"]["first_ratio"])}
 
 
@@ -142,7 +140,7 @@ CLAIMS = (
     Claim(
         "bug hunt",
         "Values that stand one place off leave the policy at least twice as far from the optimum of a toy language, while the "
-        "ratio starts at 1 and the critic seems to foresee more.",
+        "ratio starts at 1 and the critic, trained alone before, foresees more of the first rollout than a right one.",
         values_one_place_off,
         lambda m: (
             m["distance wrong"] > 2 * m["distance right"]

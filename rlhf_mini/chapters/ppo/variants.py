@@ -43,6 +43,8 @@ def _part(group: str, name: str, *, config: dict[str, Any] | None = None, **part
 
 VARIANTS = (
     Variant("", OURS),
+    _part("control", "learning rate × 1.0001", rate_times=1.0001),
+    _part("control", "learning rate × 0.9999", rate_times=0.9999),
     _config("KL weight", "β = 0", kl_weight=0.0),
     _config("KL weight", "β = 0.01", kl_weight=0.01),
     _config("KL weight", "β = 0.2", kl_weight=0.2),
