@@ -4,11 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from rlhf_mini.chapters.claims import Claim, records_of
-from rlhf_mini.chapters.judging import judged_on_requests
-from rlhf_mini.chapters.ppo import bug_hunt, exact_kl, hacking, tax
-from rlhf_mini.chapters.ppo.optimum import way_to_the_optimum
-from rlhf_mini.chapters.ppo.runs import cooled
-from rlhf_mini.chapters.ppo.variants import ALL, OURS, Variant, variant
+from rlhf_mini.chapters.ppo import bug_hunt, measures
+from rlhf_mini.chapters.ppo.variants import ALL, OURS, TARGET, Variant
 from rlhf_mini.evaluation.records import Record
 from rlhf_mini.pipeline import Pipeline
 
@@ -33,93 +30,19 @@ READ = (OURS, "β = 0", "−r − β KL", "−r + β KL")  # runs whose answers 
 TEXTS = 2  # requests of theirs that are kept in the records
 
 
-def ends(pipeline: Pipeline, names: Sequence[str], *metrics: str) -> dict[str, float]:
-    """Some numbers of the ends of some runs: metric and name → number."""
-    return {
-        f"{metric} {name}": variant(name).measured(pipeline)["end"][metric]
-        for name in names
-        for metric in metrics
-    }
-
-
-def kl_weights(pipeline: Pipeline) -> dict[str, float]:
-    """Gold, proxy and KL against β."""
-    return ends(pipeline, ("β = 0", "β = 0.01", OURS, "β = 0.2", "β = 1"), "gold", "proxy", "kl_k1")
-
-
-def hacked(pipeline: Pipeline) -> dict[str, float]:
-    """The pipeline's runs with and without a penalty, judged."""
-    return pipeline.measured(hacking.with_and_without)
-
-
-def controllers(pipeline: Pipeline) -> dict[str, float]:
-    """Where adaptive weights end, from two starts, in the last rollouts."""
-    return ends(pipeline, ("adaptive, from 0.05", "adaptive, from 0.5"), "last_kl_k1", "last_kl_weight")
-
-
-def kl_losses(pipeline: Pipeline) -> dict[str, float]:
-    """KL where it is in the loss, by estimator, beside no KL at all."""
-    names = ("β = 0", "k1 in the loss", "k2 in the loss", "k3 in the loss", OURS)
-    return ends(pipeline, names, "kl_k1", "gold")
-
-
-def first_ratios(pipeline: Pipeline) -> dict[str, float]:
-    """How far the ratio was from 1 on first minibatches, at most, and gold."""
-    names = (OURS, "0.1 while learning", "sampled at 0.7, scored at 1", "the same, ratio 1")
-    runs = {name: variant(name).measured(pipeline) for name in names}
-    numbers = {f"ratio {name}": min(run["curves"]["first_ratio_deviation"]) for name, run in runs.items()}
-    numbers["largest ratio ours"] = max(runs[OURS]["curves"]["first_ratio_deviation"])
-    return numbers | {f"gold {name}": run["end"]["gold"] for name, run in runs.items()}
-
-
-def wrong_signs(pipeline: Pipeline) -> dict[str, float]:
-    """Gold, coherence and surprise of the two wrong signs, beside the right one."""
-    return ends(pipeline, (OURS, "−r − β KL", "−r + β KL"), "gold", "proxy", "coherence", "sft_nats", "kl_k1")
-
-
-def alignment_tax(pipeline: Pipeline) -> dict[str, float]:
-    """Loss on plain stories before PPO, after it, and with the pretraining mix; gold."""
-    numbers = {f"document_nats {stage}": nats for stage, nats in pipeline.measured(tax.before).items()}
-    names = (OURS, "β = 0", "β = 0.2", *(one.name for one in ALL if one.group == "PPO-ptx"))
-    return numbers | ends(pipeline, names, "document_nats", "gold", "kl_k1")
-
-
-def optimum(pipeline: Pipeline) -> dict[str, Any]:
-    """The way to the optimum of the toy language."""
-    return pipeline.measured(way_to_the_optimum, kl_weight=1.0, iterations=60)
-
-
-def kl_in_two_places(pipeline: Pipeline) -> dict[str, Any]:
-    """Exact gradients of the estimators, and where they lead, on a toy language."""
-    return pipeline.measured(exact_kl.kl_as_loss)
-
-
-def values_one_place_off(pipeline: Pipeline) -> dict[str, float]:
-    """Both versions of the bug hunt on a toy language: where they end, and what the critic foresaw at first."""
-    runs = {way: pipeline.measured(bug_hunt.symptoms, way=way) for way in bug_hunt.WAYS}
-    numbers = {f"{name} {way}": run[name][-1] for way, run in runs.items() for name in ("distance", "score")}
-    numbers |= {f"explained {way}": run["explained"][0] for way, run in runs.items()}
-    return numbers | {"first_ratio wrong": max(runs["wrong"]["first_ratio"])}
-
-
-def served(pipeline: Pipeline, *, stage: str, temperature: float) -> dict[str, float]:
-    """A stage's policy judged at a temperature."""
-    return judged_on_requests(pipeline, cooled(pipeline.policy(stage), temperature=temperature)).metrics()
-
-
 CLAIMS = (
     Claim(
         "the optimum",
         "On a toy language, PPO's policy comes at least 20 times as near to the exact optimum of its objective as it started, "
         "in KL(π ‖ π*).",
-        optimum,
+        measures.optimum,
         lambda m: m["to_optimum"][-1] < m["to_optimum"][0] / 20,
     ),
     Claim(
         "KL in the reward",
         "On a toy language, k1 in the reward and k2 as a loss on whole answers have exactly the gradient of KL(π ‖ π_ref), k1 as a "
         "loss has none, and k3's is that of KL(π_ref ‖ π); k1 and k3 as losses end at least ten times as far from the optimum.",
-        kl_in_two_places,
+        measures.kl_in_two_places,
         lambda m: (
             max(m["gap_reward_k1"], m["gap_loss_k2"], m["size_loss_k1"], m["gap_other_loss_k3"]) < 1e-9
             and min(m["distance_loss_k1"], m["distance_loss_k3"])
@@ -129,7 +52,7 @@ CLAIMS = (
     Claim(
         "hacking",
         "Without the penalty PPO ends with a higher proxy reward than with it, at least 1 less gold, and less varied answers.",
-        hacked,
+        measures.hacked,
         lambda m: (
             m["proxy ppo_without_kl"] > m["proxy ppo"] > m["proxy sft"]
             and m["gold ppo_without_kl"] < m["gold ppo"] - 1
@@ -138,10 +61,96 @@ CLAIMS = (
         ("ppo", "ppo_without_kl"),
     ),
     Claim(
+        "KL weight",
+        "The policy stays nearer to the SFT model at every step of β from 0 to 0.01, 0.05 and 0.2; its gold at 0.05 is at least 1 "
+        "higher than at 0 and at least 0.25 higher than at 1.",
+        measures.kl_weights,
+        lambda m: (
+            m["kl_k1 β = 0"] > m["kl_k1 β = 0.01"] > m["kl_k1 ours"] > m["kl_k1 β = 0.2"]
+            and m["gold ours"] > m["gold β = 0"] + 1
+            and m["gold ours"] > m["gold β = 1"] + 0.25
+        ),
+        live=False,
+    ),
+    Claim(
+        "adaptive β",
+        "Adaptive weights that start a factor of ten apart end within a factor of three of each other, and the KL within "
+        "a factor of 2.5 of its target.",
+        measures.controllers,
+        lambda m: (
+            1 / 3 < m["last_kl_weight adaptive, from 0.05"] / m["last_kl_weight adaptive, from 0.5"] < 3
+            and all(
+                1 / 2.5 < m[f"last_kl_k1 adaptive, from {start}"] / TARGET["kl_target"] < 2.5
+                for start in ("0.05", "0.5")
+            )
+        ),
+        live=False,
+    ),
+    Claim(
+        "KL as a loss",
+        "At one weight and without a penalty in the reward, k1 as a loss leaves the policy at least four times as far from the SFT "
+        "model as k1 in the reward does, and farther than k2 or k3 as losses; its gold is at least 1 lower.",
+        measures.kl_losses,
+        lambda m: (
+            m["kl_k1 k1 in the loss"] > 4 * m["kl_k1 ours"]
+            and m["kl_k1 k1 in the loss"] > 1.3 * max(m["kl_k1 k2 in the loss"], m["kl_k1 k3 in the loss"])
+            and m["gold k1 in the loss"] < m["gold ours"] - 1
+        ),
+        live=False,
+    ),
+    Claim(
+        "ratio check",
+        "Dropout, and a sampler at a temperature that the scoring does not have, move the mean ratio of every first minibatch by "
+        "more than 0.01; otherwise it never moves by 0.001.",
+        measures.first_ratios,
+        lambda m: (
+            min(m["ratio 0.1 while learning"], m["ratio sampled at 0.7, scored at 1"]) > 0.01
+            and m["largest ratio ours"] < 0.001
+        ),
+        live=False,
+    ),
+    Claim(
+        "details that matter",
+        "λ = 0 and scores ten times as large cost at least 0.5 gold each, four epochs and a learning rate three times as large at "
+        "least 0.2; with four epochs, taking the clip away costs at least 0.5 more.",
+        measures.details_that_matter,
+        lambda m: (
+            max(m["gold λ = 0"], m["gold scores × 10"]) < m["gold ours"] - 0.5
+            and max(m["gold 4 epochs"], m["gold × 3"]) < m["gold ours"] - 0.2
+            and m["gold 4 epochs, ratio not clipped"] < m["gold 4 epochs"] - 0.5
+        ),
+        live=False,
+    ),
+    Claim(
+        "wrong signs",
+        "With the sign of the score wrong, or that of the KL as well, the policy loses at least 2 gold. The SFT model finds what the "
+        "first writes ordinary (below 1 nat a token) and what the second writes strange (above 3).",
+        measures.wrong_signs,
+        lambda m: (
+            max(m["gold −r − β KL"], m["gold −r + β KL"]) < m["gold ours"] - 2
+            and m["sft_nats −r − β KL"] < 1
+            and m["sft_nats −r + β KL"] > 3
+        ),
+        live=False,
+    ),
+    Claim(
+        "alignment tax",
+        "PPO makes a plain story at least 5 nats dearer than it was to the SFT model, and at least 2 with β = 0.2; with the "
+        "pretraining mix at γ = 1 it is cheaper than to the SFT model, for at most 0.6 gold.",
+        measures.alignment_tax,
+        lambda m: (
+            m["document_nats ours"] > m["document_nats sft"] + 5
+            and m["document_nats β = 0.2"] > m["document_nats sft"] + 2
+            and m["document_nats γ = 1"] < m["document_nats sft"]
+            and m["gold γ = 1"] > m["gold ours"] - 0.6
+        ),
+        live=False,
+    ),
+    Claim(
         "bug hunt",
         "Values that stand one place off leave the policy at least twice as far from the optimum of a toy language, while the "
         "ratio starts at 1 and the critic, trained alone before, foresees more of the first rollout than a right one.",
-        values_one_place_off,
+        measures.values_one_place_off,
         lambda m: (
             m["distance wrong"] > 2 * m["distance right"]
             and m["first_ratio wrong"] < 1e-3
