@@ -178,6 +178,23 @@ def gallery() -> Picture:
     )
 
 
+def critics() -> Picture:
+    """What the values foresee of each rollout, by how the critic starts."""
+    runs = {
+        OURS: ("from the\nreward model", "policy"),
+        "head of zeros": ("head of\nzeros", "value"),
+        "critic first, λ = 1": ("critic first", "loss"),
+    }
+    return along(
+        "explained_variance",
+        runs,
+        ylabel="variance explained",
+        alt="The variance of the returns that three critics explain along a run. The copy of the reward model begins far "
+        "below zero and needs some iterations to reach it; the head of zeros begins at zero; the critic trained first "
+        "begins above it.",
+    )
+
+
 def with_and_without() -> Picture:
     """Gold and proxy along the runs with and without a penalty."""
     runs = {OURS: ("ours", "policy"), "β = 0": ("no penalty", "loss")}
