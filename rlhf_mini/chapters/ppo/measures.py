@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rlhf_mini.chapters.ppo import bug_hunt, exact_kl, hacking, tax
-from rlhf_mini.chapters.ppo.optimum import way_to_the_optimum
+from rlhf_mini.chapters.ppo.optimum import between_optima, way_to_the_optimum
 from rlhf_mini.chapters.ppo.serving import served
 from rlhf_mini.chapters.ppo.variants import ALL, OURS, variant
 from rlhf_mini.pipeline import Pipeline
@@ -69,8 +69,9 @@ def alignment_tax(pipeline: Pipeline) -> dict[str, float]:
 
 
 def optimum(pipeline: Pipeline) -> dict[str, Any]:
-    """The way to the optimum of the toy language."""
-    return pipeline.measured(way_to_the_optimum, kl_weight=1.0, iterations=60)
+    """The way to the optimum of the toy language, and how far off the optimum for half the KL weight is."""
+    way = pipeline.measured(way_to_the_optimum, kl_weight=1.0, iterations=60)
+    return {**way, "from half the weight": between_optima(pipeline, kl_weight=1.0, other=0.5)}
 
 
 def kl_in_two_places(pipeline: Pipeline) -> dict[str, Any]:

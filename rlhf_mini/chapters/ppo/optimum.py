@@ -46,6 +46,13 @@ def way_to_the_optimum(pipeline: Pipeline, *, kl_weight: float, iterations: int)
     return found
 
 
+def between_optima(pipeline: Pipeline, *, kl_weight: float, other: float) -> float:
+    """KL from the optimum of another KL weight to that of `kl_weight`, in nats: what such a mistake would leave."""
+    world, penalty = ToyWorld(pipeline.seed), settings(kl_weight=kl_weight, iterations=1).missing_eos_penalty
+    optima = [world.optimum(kl_weight=weight, missing_eos_penalty=penalty) for weight in (other, kl_weight)]
+    return float(kl_divergence(*(optimum.logp for optimum in optima)))
+
+
 def settings(*, kl_weight: float, iterations: int) -> PPOConfig:
     """PPO's settings for so small a world."""
     return PPOConfig(

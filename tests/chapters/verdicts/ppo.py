@@ -1,7 +1,7 @@
 """Chapter 05: numbers that show each claim, and changes of one or two of them that do not."""
 
 GOOD = {
-    "the optimum": {"to_optimum": [0.4, 0.1, 0.019]},
+    "the optimum": {"to_optimum": [0.4, 0.1, 0.04], "from half the weight": 0.15},
     "KL in the reward": {
         "gap_reward_k1": 1e-15,
         "gap_loss_k2": 1e-15,
@@ -47,6 +47,17 @@ GOOD = {
         "gold 4 epochs": 3.0,
         "gold × 3": 3.0,
         "gold 4 epochs, ratio not clipped": 2.25,
+    },
+    "details that do not": {
+        "gold ours": 3.25,
+        "gold learning rate × 1.0001": 3.125,
+        "gold no value model": 3.0,
+        "gold raw scores": 3.5,
+    },
+    "temperature": {
+        "gold ours at 0.7": 3.625,
+        "gold ours at 1": 3.25,
+        "gold 0.7, sampled and scored": 3.5,
     },
     "critic first": {
         "explained ours": -1.0,
@@ -126,7 +137,13 @@ SPOILED = [
     ("alignment tax", {"document_nats β = 0.2": 43.0}),
     ("alignment tax", {"document_nats γ = 1": 43.0}),
     ("alignment tax", {"gold γ = 1": 2.5}),
-    ("the optimum", {"to_optimum": [0.4, 0.019, 0.021]}),
+    ("the optimum", {"to_optimum": [0.4, 0.04, 0.06], "from half the weight": 1.0}),
+    ("the optimum", {"from half the weight": 0.1}),
+    ("details that do not", {"gold no value model": 2.75}),
+    ("details that do not", {"gold raw scores": 3.75}),
+    ("temperature", {"gold ours at 0.7": 3.375}),
+    ("temperature", {"gold ours at 1": 3.5}),
+    ("temperature", {"gold 0.7, sampled and scored": 3.75}),
     ("KL in the reward", {"gap_reward_k1": 1e-3}),
     ("KL in the reward", {"gap_loss_k2": 1e-3}),
     ("KL in the reward", {"size_loss_k1": 1e-3}),
