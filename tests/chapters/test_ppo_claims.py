@@ -7,6 +7,7 @@ from rlhf_mini.chapters.ppo import claims, figures, hacking, tax
 from rlhf_mini.chapters.ppo.optimum import way_to_the_optimum
 from rlhf_mini.chapters.ppo.variants import ALL, OURS, variant
 from rlhf_mini.evaluation import write_records
+from tests.chapters.verdicts import ppo as verdicts
 
 
 @pytest.fixture(scope="module")
@@ -70,3 +71,9 @@ def test_the_way_to_the_optimum_starts_at_the_reference(built):
     # at the reference, KL(π ‖ π*) is what the objective lacks, in units of β
     assert way["to_optimum"][0] == pytest.approx(way["best"][0] - way["objective"][0], abs=1e-6)
     assert way["to_optimum"][-1] < way["to_optimum"][0]
+
+
+def test_claims_measure_what_their_verdicts_read(built):
+    """Every number of the examples is one that the measuring function gives."""
+    for claim in claims.CLAIMS:
+        assert verdicts.GOOD[claim.name].keys() <= claim.measure(built).keys(), claim.name

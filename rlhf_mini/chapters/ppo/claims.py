@@ -67,12 +67,12 @@ CLAIMS = (
     Claim(
         "KL weight",
         "The policy stays nearer to the SFT model at every step of β from 0 to 0.01, 0.05 and 0.2; its gold at 0.05 is at least 1 "
-        "higher than at 0 and at least 0.25 higher than at 1.",
+        "higher than at 0 and higher than at 1.",
         measures.kl_weights,
         lambda m: (
             m["kl_k1 β = 0"] > m["kl_k1 β = 0.01"] > m["kl_k1 ours"] > m["kl_k1 β = 0.2"]
             and m["gold ours"] > m["gold β = 0"] + 1
-            and m["gold ours"] > m["gold β = 1"] + 0.25
+            and m["gold ours"] > m["gold β = 1"]
         ),
         live=False,
     ),
@@ -115,13 +115,13 @@ CLAIMS = (
     ),
     Claim(
         "details that matter",
-        "λ = 0 and scores ten times as large cost at least 0.5 gold each, four epochs and a learning rate three times as large at "
-        "least 0.2; with four epochs, taking the clip away costs at least 0.5 more.",
+        "λ = 0 and scores ten times as large cost at least 0.5 gold each; a learning rate three times as large and four epochs, with "
+        "the clip or without it, at least 0.2.",
         measures.details_that_matter,
         lambda m: (
             max(m["gold λ = 0"], m["gold scores × 10"]) < m["gold ours"] - 0.5
-            and max(m["gold 4 epochs"], m["gold × 3"]) < m["gold ours"] - 0.2
-            and m["gold 4 epochs, ratio not clipped"] < m["gold 4 epochs"] - 0.5
+            and max(m["gold 4 epochs"], m["gold 4 epochs, ratio not clipped"], m["gold × 3"])
+            < m["gold ours"] - 0.2
         ),
         live=False,
     ),

@@ -167,5 +167,5 @@ def landing_figure(found: dict[str, Any]) -> Picture:
             f"{found['distance_loss_k2_tokens']:.2f} nats from it, k3 as a loss {found['distance_loss_k3']:.2f}, "
             f"and k1 as a loss, whose gradient is zero, {found['distance_loss_k1']:.2f}."
         ),
-        caption="Only the first lands on the optimum of the objective that all four write down.",
+        caption="Only k1 in the reward, and k2 as a loss on whole texts, land where all of them say they want to go.",
     )

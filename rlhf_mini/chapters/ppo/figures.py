@@ -6,7 +6,7 @@ from typing import Any
 
 from rlhf_mini.chapters.judging import held_out_requests
 from rlhf_mini.chapters.ppo.bug_hunt import symptom_figures
-from rlhf_mini.chapters.ppo.variants import MIXED, OURS, SIGNS, STARLING, VARIANTS, Variant, variant
+from rlhf_mini.chapters.ppo.variants import CONTROL, MIXED, OURS, SIGNS, STARLING, VARIANTS, Variant, variant
 from rlhf_mini.evaluation import read_records, records_table
 from rlhf_mini.evaluation.records import Record
 from rlhf_mini.pipeline import Pipeline
@@ -21,6 +21,7 @@ from rlhf_mini.reader import (
     proxy_and_gold,
     records,
     samples_table,
+    seed_dots,
     training_curves,
 )
 from rlhf_mini.worlds import stories
@@ -31,7 +32,6 @@ OUTCOMES = {
     "difference": "gold less ours",
     "proxy": "proxy",
     "kl_k1": "KL (nats)",
-    "distinct_2": "distinct-2",
     "document_nats": "nats a story",
 }
 WATCHED = {
@@ -39,8 +39,7 @@ WATCHED = {
     "clipped": "clipped (%)",
     "last_entropy": "entropy (nats a token)",
     "ended": "ended (%)",
-    "length": "length (tokens)",
-    "times": "processor time, ours = 1",
+    "distinct_2": "distinct-2",
 }
 
 
@@ -70,8 +69,29 @@ def _row(record: Record, ours: dict[str, Any]) -> dict[str, float]:
     return told | {
         "clipped": 100 * told["last_clip_fraction"],
         "ended": 100 * told["last_finished"],
-        "times": told["processor_seconds"] / ours["processor_seconds"],
     }
+
+
+def differences() -> Picture:
+    """Gold of every detail less ours, a dot a seed, with the band of the controls."""
+    found: dict[str, dict[int, float]] = {}
+    for record in recorded("details"):
+        found.setdefault(record.method, {})[record.seed] = record.metrics["gold"]
+    ours, groups, luck = found[OURS], {}, []
+    for one in (one for one in VARIANTS if one.name != OURS and one.name in found):
+        less = [gold - ours[seed] for seed, gold in found[one.name].items()]
+        groups.setdefault(one.group, {})[one.name] = less
+        luck += less if one.group == CONTROL else []
+    worst = sorted((sum(less) / len(less), name) for rows in groups.values() for name, less in rows.items())
+    told = ", ".join(f"{name} ({mean:.1f})".replace("-", "−") for mean, name in worst[:8])
+    return seed_dots(
+        groups,
+        luck=luck,
+        xlabel="gold less that of ours (linear to ±0.5, logarithmic beyond)",
+        alt=f"Gold of every run less that of ours, by detail, one dot a seed. The means that lie lowest: {told}. The "
+        f"controls lie between {min(luck):.2f} and {max(luck):.2f}.".replace("-0", "−0"),
+        caption="A dot is a seed, a stroke their mean. Shaded: what the controls reach, which is luck.",
+    )
 
 
 def outcomes() -> Picture:
@@ -168,14 +188,19 @@ SIGNATURES: dict[str, tuple[str, str, dict[str, tuple[str, str]]]] = {
 
 def gallery() -> Picture:
     """Failure signatures: the curve that shows each, with ours beside it."""
-    return beside(
-        *(
-            along(
-                metric, OUR_CURVE | runs, ylabel=label, alt=f"{title}: {label} along runs, ours among them."
-            )
-            for title, (metric, label, runs) in SIGNATURES.items()
-        )
-    )
+    panels = []
+    for title, (metric, label, runs) in SIGNATURES.items():
+        shown = OUR_CURVE | runs
+        ends = [f"{name} at {_last(metric, name):.3g}" for name in shown]
+        alt = f"{title}: {label} along runs. On average over seeds and the last five rollouts, {', '.join(ends)}."
+        panels.append(along(metric, shown, ylabel=label, alt=alt))
+    return beside(*panels)
+
+
+def _last(metric: str, name: str) -> float:
+    """The mean of a curve's last five points over the seeds."""
+    tails = [record.metrics[metric][-5:] for record in recorded("curves", method=name)]
+    return sum(map(sum, tails)) / sum(map(len, tails))
 
 
 def critics() -> Picture:

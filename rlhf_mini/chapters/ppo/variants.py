@@ -10,7 +10,7 @@ from rlhf_mini.chapters.ppo.starling import critic_first, priced_length, shifted
 from rlhf_mini.chapters.ppo.tax import with_pretraining_mix
 from rlhf_mini.pipeline import Pipeline
 
-OURS = "ours"
+OURS, CONTROL = "ours", "control"
 TARGET = {"kl_target": 6.0, "kl_horizon": 400}  # Ziegler et al.'s horizon of 10,000 is longer than a run here
 
 
@@ -43,8 +43,8 @@ def _part(group: str, name: str, *, config: dict[str, Any] | None = None, **part
 
 VARIANTS = (
     Variant("", OURS),
-    _part("control", "learning rate × 1.0001", rate_times=1.0001),
-    _part("control", "learning rate × 0.9999", rate_times=0.9999),
+    _part(CONTROL, "learning rate × 1.0001", rate_times=1.0001),
+    _part(CONTROL, "learning rate × 0.9999", rate_times=0.9999),
     _config("KL weight", "β = 0", kl_weight=0.0),
     _config("KL weight", "β = 0.01", kl_weight=0.01),
     _config("KL weight", "β = 0.2", kl_weight=0.2),
@@ -57,8 +57,8 @@ VARIANTS = (
     _part("advantages", "not whitened", estimate="as they are"),
     _part("advantages", "mean only", estimate="mean only"),
     _part("advantages", "rewards whitened too", estimate="rewards whitened"),
-    _config("λ", "λ = 0", gae_lambda=0.0),
-    _config("λ", "λ = 0.95", gae_lambda=0.95),
+    _config("GAE", "λ = 0", gae_lambda=0.0),
+    _config("GAE", "λ = 0.95", gae_lambda=0.95),
     _part("value model", "head of zeros", value_model="zero head"),
     _part("value model", "from SFT, random head", value_model="from SFT"),
     _config("value model", "values not clipped", value_clip_range=None),
