@@ -134,11 +134,13 @@ CLAIMS = (
     ),
     Claim(
         "temperature",
-        "Asked at temperature 0.7, the policy that was trained at 1 has at least 0.2 more gold than asked at 1, and not less than the "
-        "policy that was trained at 0.7, within 0.1.",
+        "Asked at temperature 0.7, the policy that was trained at 1 has at least 0.2 more gold than asked at 1, not less than the one "
+        "trained at 0.7, within 0.1, and at least 0.1 more than the two that were drawn at 0.7 and trained as if at 1.",
         measures.temperatures,
         lambda m: (
             m["gold ours at 0.7"] > max(m["gold ours at 1"] + 0.2, m["gold 0.7, sampled and scored"] - 0.1)
+            and m["gold ours at 0.7"]
+            > max(m["gold sampled at 0.7, scored at 1"], m["gold the same, ratio 1"]) + 0.1
         ),
         live=False,
     ),

@@ -77,7 +77,9 @@ def differences() -> Picture:
     found: dict[str, dict[int, float]] = {}
     for record in recorded("details"):
         found.setdefault(record.method, {})[record.seed] = record.metrics["gold"]
-    ours, groups, luck = found[OURS], {}, []
+    ours = found[OURS]
+    luck: list[float] = []
+    groups: dict[str, dict[str, list[float]]] = {}
     for one in (one for one in VARIANTS if one.name != OURS and one.name in found):
         less = [gold - ours[seed] for seed, gold in found[one.name].items()]
         groups.setdefault(one.group, {})[one.name] = less

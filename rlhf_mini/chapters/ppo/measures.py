@@ -100,7 +100,7 @@ def details_that_do_not(pipeline: Pipeline) -> dict[str, float]:
 
 def temperatures(pipeline: Pipeline) -> dict[str, float]:
     """Gold by the temperature of training and of serving."""
-    numbers = ends(pipeline, ("0.7, sampled and scored",), "gold")
+    numbers = ends(pipeline, [one.name for one in ALL if one.group == "temperature"], "gold")
     for temperature in (1.0, 0.7):
         judged = pipeline.measured(served, stage="ppo", temperature=temperature)
         numbers[f"gold ours at {temperature:g}"] = judged["gold"]

@@ -58,6 +58,8 @@ GOOD = {
         "gold ours at 0.7": 3.625,
         "gold ours at 1": 3.25,
         "gold 0.7, sampled and scored": 3.5,
+        "gold sampled at 0.7, scored at 1": 3.25,
+        "gold the same, ratio 1": 3.25,
     },
     "critic first": {
         "explained ours": -1.0,
@@ -144,6 +146,8 @@ SPOILED = [
     ("temperature", {"gold ours at 0.7": 3.375}),
     ("temperature", {"gold ours at 1": 3.5}),
     ("temperature", {"gold 0.7, sampled and scored": 3.75}),
+    ("temperature", {"gold sampled at 0.7, scored at 1": 3.5625}),
+    ("temperature", {"gold the same, ratio 1": 3.5625}),
     ("KL in the reward", {"gap_reward_k1": 1e-3}),
     ("KL in the reward", {"gap_loss_k2": 1e-3}),
     ("KL in the reward", {"size_loss_k1": 1e-3}),
