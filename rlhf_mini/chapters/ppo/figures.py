@@ -89,10 +89,11 @@ def differences() -> Picture:
     return seed_dots(
         groups,
         luck=luck,
-        xlabel="gold less that of ours (linear to ±0.5, logarithmic beyond)",
+        xlabel="gold less that of ours",
         alt=f"Gold of every run less that of ours, by detail, one dot a seed. The means that lie lowest: {told}. The "
         f"controls lie between {min(luck):.2f} and {max(luck):.2f}.".replace("-0", "−0"),
-        caption="A dot is a seed, a stroke their mean. Shaded: what the controls reach, which is luck.",
+        caption="A dot is a seed, a stroke their mean; linear up to ±0.5, logarithmic beyond. Shaded: the range of the "
+        "controls, which is luck.",
     )
 
 
