@@ -24,6 +24,8 @@ def seed_dots(
 ) -> Picture:
     """Differences from a run, one row a run and one dot a seed, with their mean as a stroke.
 
+    Rows whose mean lies more than `LINEAR` / 2 below the band of luck have the colour of losses.
+
     Args:
         groups: heading → name → the differences, drawn from the top in the given order.
         luck: differences that mean nothing; the band between the smallest and the largest is shaded.
