@@ -14,6 +14,7 @@ ROOMS = MappingProxyType(
         "02": "pretraining",
         "03": "fine_tuning",
         "04": "reward_models",
+        "05": "ppo",
     }
 )
 

@@ -2,7 +2,8 @@
 
 What is not practised is forgotten. The loss of a step is that of `sft` plus `document_weight` times the
 pretraining loss on `documents_per_step` documents, each a mean over its own counted tokens. InstructGPT does
-the same in its RL stage (PPO-ptx; Ouyang et al. 2022, arXiv 2203.02155, equation 2).
+the same in its RL stage (PPO-ptx; Ouyang et al. 2022, arXiv 2203.02155, equation 2), as does
+`rlhf_mini.methods.pretraining_mix`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -34,6 +35,12 @@ class RehearsalConfig:
             raise ValueError(f"documents_per_step must be at least 1 and document_weight above 0, got {self}")
 
 
+def mean_token_loss(model: PreTrainedModel, batch: Sequences) -> Tensor:
+    """The mean of −log p over the counted tokens of a batch, a scalar with a gradient; nats per token."""
+    logp = response_logp(model, batch.tokens, batch.mask, batch.response)
+    return masked_mean(next_token_loss(logp), batch.response)
+
+
 def sft_with_rehearsal(
     model: PreTrainedModel,
     demonstrations: Sequences,
@@ -59,12 +66,8 @@ def sft_with_rehearsal(
         ):
             yield demonstrations.rows(rows).to(model.device), next(others).to(model.device)
 
-    def mean_loss(batch: Sequences) -> Tensor:
-        logp = response_logp(model, batch.tokens, batch.mask, batch.response)
-        return masked_mean(next_token_loss(logp), batch.response)
-
     def loss_fn(both: tuple[Sequences, Sequences]) -> tuple[Tensor, dict[str, Tensor]]:
-        answers, texts = mean_loss(both[0]), mean_loss(both[1])
+        answers, texts = (mean_token_loss(model, batch) for batch in both)
         parts = {"answer_loss": answers.detach(), "document_loss": texts.detach()}
         return answers + rehearsal.document_weight * texts, parts
 

@@ -6,6 +6,7 @@ from rlhf_mini.reader.bars import interval_bars, score_histogram
 from rlhf_mini.reader.bug_hunt import BugHunt
 from rlhf_mini.reader.colab import first_cell, repository_address, setup
 from rlhf_mini.reader.diagrams import Arrow, Box, Flow, flow_diagram
+from rlhf_mini.reader.dots import seed_dots
 from rlhf_mini.reader.exercises import Exercise, Mistake, OpenExercise
 from rlhf_mini.reader.frames import frames
 from rlhf_mini.reader.grids import grid_picture
@@ -55,6 +56,7 @@ __all__ = [
     "repository_address",
     "samples_table",
     "score_histogram",
+    "seed_dots",
     "setup",
     "show",
     "show_source",

@@ -24,6 +24,7 @@ from rlhf_mini.reader import (
     picture,
     proxy_and_gold,
     score_histogram,
+    seed_dots,
     show,
     training_curves,
 )
@@ -56,6 +57,7 @@ def _every_plot():
         "learning": learning_curves([accuracy], xlabel="pairs", ylabel="accuracy", alt=ALT),
         "over-optimisation": proxy_and_gold(kl, proxy=np.sqrt(kl), gold=gold, alt=ALT, best_gold=2.0),
         "bars": interval_bars({"SFT": ("policy", student_interval([1.0, 2.0]))}, xlabel="gold", alt=ALT),
+        "dots": seed_dots({"reuse": {"4 epochs": [-0.9, -4.0]}}, luck=[-0.1, 0.1], xlabel="gold", alt=ALT),
         "histogram": score_histogram({"a": ("data", kl), "b": ("policy", kl + 3)}, xlabel="gold", alt=ALT),
     }
 
@@ -203,6 +205,8 @@ def test_bad_input_is_refused():
         lambda: training_curves([], xlabel="x", ylabel="y", alt=ALT),
         lambda: interval_bars({}, xlabel="x", alt=ALT),
         lambda: score_histogram({}, xlabel="x", alt=ALT),
+        lambda: seed_dots({}, luck=[0.0], xlabel="x", alt=ALT),
+        lambda: seed_dots({"a": {}}, luck=[0.0], xlabel="x", alt=ALT),
     ):
         with pytest.raises(ValueError, match="nothing to draw"):
             draw()

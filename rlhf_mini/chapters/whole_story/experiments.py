@@ -8,9 +8,10 @@ import math
 import random
 from functools import lru_cache
 
+from rlhf_mini.chapters.judging import held_out_requests, judged_on_requests
 from rlhf_mini.data.text import token_stream
 from rlhf_mini.evaluation.best_of_n import best_of_n_expectation, best_of_n_kl, best_of_n_kl_bound
-from rlhf_mini.evaluation.policy import Pool, judge_plain_text, judge_policy, sample_pool
+from rlhf_mini.evaluation.policy import Pool, judge_plain_text, sample_pool
 from rlhf_mini.methods.pretrain import document_loss
 from rlhf_mini.methods.reward_model import normalise, pair_accuracy, scores, train_reward_model
 from rlhf_mini.models import new_reward_model
@@ -23,22 +24,7 @@ BEST_OF = (1, 2, 4, 8, 16, 32, 64)
 @lru_cache(maxsize=8)
 def judged(pipeline: Pipeline, stage: str) -> dict[str, float]:
     """The stage's policy on held-out requests, with KL to the SFT model and the proxy's opinion."""
-    reward_model = pipeline.reward_model()
-    return judge_policy(
-        pipeline.policy(stage),
-        pipeline.tokenizer(),
-        held_out_requests(pipeline),
-        max_new_tokens=pipeline.profile.max_new_tokens,
-        generator=pipeline.generator("judge"),
-        reference=pipeline.policy("sft"),
-        score=lambda sequences: scores(reward_model, sequences),
-    ).metrics()
-
-
-def held_out_requests(pipeline: Pipeline) -> list[stories.Request]:
-    """The held-out requests that every policy is judged on."""
-    seed = pipeline.seed_for("held-out requests")
-    return stories.draw_requests(pipeline.profile.test_prompts, seed=seed, held_out=True)
+    return judged_on_requests(pipeline, pipeline.policy(stage)).metrics()
 
 
 def pretraining(pipeline: Pipeline) -> dict[str, float]:
