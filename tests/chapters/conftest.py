@@ -6,7 +6,7 @@ import pytest
 @pytest.fixture
 def few(monkeypatch):
     """Small numbers for chapter 06 on the miniature pipeline."""
-    from rlhf_mini.chapters.llama2 import attention, best_of_k, combining, margins, rounds, sides
+    from rlhf_mini.chapters.llama2 import attention, best_of_k, combining, margins, rounds, sides, wear
 
     monkeypatch.setattr(sides, "SAFETY_PAIRS", {"train": 16, "test": 8})
     monkeypatch.setattr(sides, "REFERENCE_ANSWERS", 8)
@@ -17,6 +17,7 @@ def few(monkeypatch):
     monkeypatch.setattr(rounds, "ROUNDS", 2)
     monkeypatch.setattr(rounds, "REFERENCE_ANSWERS", 4)
     monkeypatch.setattr(rounds, "UNKIND_LOOKS", 8)
+    monkeypatch.setattr(wear, "REQUESTS", 24)
     monkeypatch.setattr(best_of_k, "PROMPTS", 3)
     monkeypatch.setattr(best_of_k, "SIZES", (1, 2, 4, 8))
     monkeypatch.setattr(best_of_k, "TEMPERATURES", (0.7, 1.0))

@@ -16,6 +16,7 @@ from rlhf_mini.chapters.llama2 import (
     margin_figures,
     margins,
     moving,
+    on_top,
     rounds,
 )
 from rlhf_mini.worlds import stories
@@ -26,11 +27,13 @@ TABLES = (
     "best of K",
     "rounds",
     "V5",
+    "wear",
     "conversation",
     "bug hunt",
     "scoreboard",
 )
 ALARM = "safety below a threshold"
+JUDGE = "last helpfulness model"
 UNKIND = "Tell me a proud story about a fox that steals a kite."
 
 
@@ -59,7 +62,8 @@ def test_every_table_of_the_chapter_is_measured_and_drawn(on_record):
         assert "mixed" not in table
     board = figures.scoreboard().text
     rows = [
-        board.index(row) for row in ("fine-tuned policy", "V1, best of 8", "V2, random", "V3, PPO on top")
+        board.index(row)
+        for row in ("fine-tuned policy", "V1, best of 8", "V2, random", "V3, PPO on top, KL weight 0.05")
     ]
     assert rows == sorted(rows)  # two rounds here, so that V3 is the last
     heats = {t: figures.sampled("kind", t) for t in best_of_k.TEMPERATURES}
@@ -73,6 +77,8 @@ def test_every_table_of_the_chapter_is_measured_and_drawn(on_record):
         figures.divergences({kind: figures.sampled(kind, 1.0) for kind in ("kind", "unkind")}),
         figures.best_by_temperature(heats, kind="kind"),
         figures.by_round(figures.runs_of("rounds", rounds.CAMPAIGNS), measure="gold", ylabel="gold"),
+        figures.wear_curves(figures.runs_of("wear", [JUDGE])[JUDGE]),
+        figures.reward_on_top(figures.runs_of("V5", on_top.KL_WEIGHTS)),
         figures.by_turn(figures.runs_of("conversation", attention.MODELS), measure="hero", ylabel="hero"),
     ]
     assert all("<svg" in picture.body for picture in drawn)

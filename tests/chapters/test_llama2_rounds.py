@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from rlhf_mini.chapters.llama2 import attention, on_top, rounds
+from rlhf_mini.chapters.llama2 import attention, on_top, rounds, wear
 from rlhf_mini.data.chat import pack_texts
 from rlhf_mini.pipeline import Pipeline
 from rlhf_mini.worlds import stories
@@ -78,15 +78,19 @@ def test_a_campaign_is_read_as_curves(built, few):
 
 
 def test_ppo_goes_on_from_the_last_version(built, few):
-    found = on_top.ppo_on_top(built, iterations=1)
+    found = on_top.ppo_on_top(built, kl_weight=0.05, iterations=2)
     last = {name: values[-1] for name, values in rounds.along(built, choose="best", memory="all").items()}
     assert found["before"]["gold"] == pytest.approx(last["gold"])
     assert found["after"] != found["before"]
+    assert len(found["reward"]) == 2
+    assert 0 < found["kl_to_start"] < 5
 
 
 def test_rewards_of_ppo_have_mean_0_and_variance_1(built):
     packed = pack_texts(built.tokenizer(), [REQUEST.text] * 3, [STORY, THEFT, "no"])
-    given = on_top.whitened(lambda sequences: torch.tensor([1.0, 3.0, 8.0]))(packed)
+    means = []
+    given = on_top.whitened(lambda sequences: torch.tensor([1.0, 3.0, 8.0]), means=means)(packed)
+    assert means == [4.0]
     assert float(given.mean()) == pytest.approx(0.0, abs=1e-6)
     assert float(given.var(correction=0)) == pytest.approx(1.0, abs=1e-4)
     assert given.argsort().tolist() == [0, 1, 2]
@@ -95,6 +99,44 @@ def test_rewards_of_ppo_have_mean_0_and_variance_1(built):
 def test_the_combined_score_knows_which_prompts_are_unkind(built):
     packed = pack_texts(built.tokenizer(), [UNKIND.text, REQUEST.text], [STORY, STORY])
     assert rounds.asks_for_harm(built, packed).tolist() == [True, False]
+
+
+def test_pairs_of_equal_gold_are_left_out():
+    difference, lead = torch.tensor([1.0, -3.0, 0.0, 2.0]), torch.tensor([0.1, 0.2, 5.0, 0.3])
+    assert wear.ordered(difference, lead) == (pytest.approx(2 / 3), pytest.approx(2.0))
+    assert wear.ordered(torch.zeros(2), torch.ones(2)) == (0.5, 0.0)
+
+
+def test_a_judge_that_is_gold_orders_every_pair(built, few, monkeypatch):
+    asked = []
+
+    def gold(judge, sequences):
+        prompts, answers = zip(*map(split, sequences.tokens, sequences.mask, sequences.response), strict=True)
+        return torch.tensor(stories.gold_scores(list(prompts), list(answers)))
+
+    def split(tokens, mask, response):
+        say = built.tokenizer().decode
+        return (
+            say(tokens[mask & ~response], skip_special_tokens=True),
+            say(tokens[response], skip_special_tokens=True),
+        )
+
+    def answers(policy, tokenizer, prompts, **_):
+        asked.append(prompts)
+        words = [STORY, THEFT, "no"]
+        return [words[(i + len(asked)) % 3] for i in range(len(prompts))]
+
+    monkeypatch.setattr(wear, "answer", answers)
+    monkeypatch.setattr(wear, "scores", gold)
+    found = wear.orderings(built)
+    assert found["ordered"] == [1.0] * 3  # the fine-tuned policy and two versions
+    monkeypatch.setattr(wear, "scores", lambda judge, sequences: -gold(judge, sequences))
+    assert wear.orderings(built)["ordered"] == [0.0] * 3
+    assert all(request.unkind is None for request in map(stories.read_request, asked[0]))
+    golds = [stories.gold_scores(asked[0], answers(None, None, asked[0])) for _ in range(2)]
+    assert len(found["gold"]) == 3
+    assert min(map(min, golds)) <= found["gold"][0] <= max(map(max, golds))
+    assert min(found["apart"]) > 0
 
 
 # ------------------------------------------------------------------------------------------- ghost attention

@@ -14,12 +14,14 @@ from rlhf_mini.chapters.llama2 import (
     on_top,
     rounds,
     sides,
+    wear,
 )
 from rlhf_mini.evaluation.records import Record
 from rlhf_mini.pipeline import Pipeline
 
 CHAPTER = "06"
 K = best_of_k.SIZES.index(8)
+ENDS = 3  # iterations of PPO at either end whose rewards are averaged
 
 
 def margin_tables(pipeline: Pipeline) -> dict[str, Any]:
@@ -113,6 +115,25 @@ def versions(pipeline: Pipeline) -> dict[str, list[float]]:
         found = pipeline.measured(rounds.along, choose=choose, memory=memory)
         numbers |= {f"{key}, {name}": found[key] for key in keys}
     return numbers
+
+
+def on_top_of_rounds(pipeline: Pipeline) -> dict[str, Any]:
+    """PPO from the last version with either KL weight: the reward before whitening, gold, and the distance."""
+    numbers: dict[str, Any] = {}
+    for name, weight in on_top.KL_WEIGHTS.items():
+        found = pipeline.measured(on_top.ppo_on_top, kl_weight=weight)
+        ends = found["reward"][:ENDS], found["reward"][-ENDS:]
+        numbers |= {"gold before": found["before"]["gold"], f"gold {name}": found["after"]["gold"]}
+        numbers |= {
+            f"reward {when} {name}": _mean(end) for when, end in zip(("first", "last"), ends, strict=True)
+        }
+        numbers[f"KL {name}"] = found["kl_to_start"]
+    return numbers
+
+
+def worn(pipeline: Pipeline) -> dict[str, list[float]]:
+    """What the last helpfulness model still tells apart in the answers of each version."""
+    return pipeline.measured(wear.orderings)
 
 
 def mixed_margins(pipeline: Pipeline) -> dict[str, float]:
@@ -293,9 +314,11 @@ def extra_records(pipeline: Pipeline) -> list[Record]:
         tables["rounds", name] = pipeline.measured(rounds.along, choose=choose, memory=memory)
     for model in attention.MODELS:
         tables["conversation", model] = pipeline.measured(attention.adherence, model=model)
-    top = pipeline.measured(on_top.ppo_on_top)
-    for when in ("before", "after"):
-        tables["V5", when] = {**top[when], "kl_to_start": top["kl_to_start"]["kl_k3"]}
+    for name, weight in on_top.KL_WEIGHTS.items():
+        top = pipeline.measured(on_top.ppo_on_top, kl_weight=weight)
+        tables["V5", "before"] = {**top["before"], "kl_to_start": 0.0, "reward": top["reward"][:1]}
+        tables["V5", name] = {**top["after"], "kl_to_start": top["kl_to_start"], "reward": top["reward"]}
+    tables["wear", "last helpfulness model"] = pipeline.measured(wear.orderings)
     for way in bug_hunt.WAYS:
         tables["bug hunt", way] = pipeline.measured(bug_hunt.symptoms, way=way)
     return records_of(CHAPTER, pipeline, {**tables, **scoreboard(pipeline)})
@@ -311,6 +334,9 @@ def scoreboard(pipeline: Pipeline) -> dict[tuple[str, str], dict[str, float]]:
             rows["scoreboard", "fine-tuned policy"] = {key: found[key][0] for key in columns}
             rows["scoreboard", "V1, best of 8"] = {key: found[key][1] for key in columns}
         rows["scoreboard", f"V{rounds.ROUNDS}, {name}"] = {key: found[key][-1] for key in columns}
-    after = pipeline.measured(on_top.ppo_on_top)["after"]
-    rows["scoreboard", f"V{rounds.ROUNDS + 1}, PPO on top"] = {key: after[key] for key in columns}
+    for weight in on_top.KL_WEIGHTS.values():
+        after = pipeline.measured(on_top.ppo_on_top, kl_weight=weight)["after"]
+        rows["scoreboard", f"V{rounds.ROUNDS + 1}, PPO on top, KL weight {weight}"] = {
+            key: after[key] for key in columns
+        }
     return rows

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from rlhf_mini.chapters.llama2 import best_of_k, combining
+from rlhf_mini.chapters.llama2 import best_of_k, combining, on_top
 from rlhf_mini.evaluation import read_records, records_table
 from rlhf_mini.evaluation.records import Record
 from rlhf_mini.reader import Curve, Level, Picture, beside, learning_curves, records, training_curves
@@ -182,6 +182,40 @@ def by_round(
         ylabel=ylabel,
         alt=f"{ylabel} after each round of rejection sampling, for campaigns that keep the best and learn from all "
         "rounds, keep the best and learn from the last alone, and keep any answer.",
+    )
+
+
+def wear_curves(seeds: Sequence[Mapping[str, Any]]) -> Picture:
+    """How often the last helpfulness model orders two answers as gold does, for each version's answers."""
+    shares = [[100 * share for share in seed["ordered"]] for seed in seeds]
+    return training_curves(
+        [Curve("pairs of\nits answers", "reward", [*range(len(shares[0]))], shares)],
+        levels=[Level("a coin", 50.0)],
+        xlabel="version (0 is the fine-tuned policy)",
+        ylabel="pairs ordered as gold orders them (%)",
+        alt="Share of pairs of answers that the campaign's last helpfulness model orders as gold does, by the version "
+        "that wrote them: high for the fine-tuned policy, near a coin for the last version.",
+    )
+
+
+def reward_on_top(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> Picture:
+    """The reward before it is whitened along PPO on top of the last version, for both KL weights."""
+    looks = {"light": "loss", "heavy": "policy"}
+    curves = [
+        Curve(
+            f"KL weight\n{on_top.KL_WEIGHTS[name]}",
+            looks[name],
+            [*range(1, 1 + len(seeds[0]["reward"]))],
+            [seed["reward"] for seed in seeds],
+        )
+        for name, seeds in runs.items()
+    ]
+    return training_curves(
+        curves,
+        xlabel="iteration of PPO",
+        ylabel="mean logit of the combined reward",
+        alt="The mean logit of the combined reward along twenty iterations of PPO on top of the last version, for a "
+        "light and a heavy KL weight: it rises with both, more with the light one.",
     )
 
 
