@@ -15,6 +15,7 @@ ROOMS = MappingProxyType(
         "03": "fine_tuning",
         "04": "reward_models",
         "05": "ppo",
+        "06": "llama2",
     }
 )
 

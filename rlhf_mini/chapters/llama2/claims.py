@@ -164,12 +164,11 @@ CLAIMS = (
     ),
     Claim(
         "two humps",
-        "On kind prompts the valley between the two humps of the scores is deeper with the small margins than without, deeper still "
-        "with the large ones, and by at least 0.15 in all; the lower hump is made of declines.",
+        "On kind prompts most answers below the valley of the scores decline and nearly none above it, with either table and without; "
+        "neither table changes the valley's depth by more than 0.3, as the mean of three models.",
         margin_tables,
         lambda m: (
-            m["valley none"] < m["valley small"] < m["valley large"]
-            and m["valley large"] > m["valley none"] + 0.15
+            max(abs(m[f"valley {table}"] - m["valley none"]) for table in ("small", "large")) < 0.3
             and min(m[f"low_declined {table}"] for table in margins.TABLES) > 0.6
             and max(m[f"high_declined {table}"] for table in margins.TABLES) < 0.06
         ),
@@ -188,10 +187,10 @@ CLAIMS = (
     ),
     Claim(
         "margins and accuracy",
-        "Either table changes the mean accuracy of three models by less than 4 points.",
+        "Either table changes the mean accuracy of three models by less than 2.5 points.",
         margin_tables,
         lambda m: (
-            max(abs(m[f"accuracy {t}"][-1] - m["accuracy none"][-1]) for t in ("small", "large")) < 0.04
+            max(abs(m[f"accuracy {t}"][-1] - m["accuracy none"][-1]) for t in ("small", "large")) < 0.025
         ),
         live=False,
     ),
@@ -252,12 +251,10 @@ CLAIMS = (
     ),
     Claim(
         "best or random",
-        "Four rounds on the best of all rounds add at least 0.6 gold on held-out requests; four rounds on a random choice change it by "
-        "less than 0.3.",
+        "Four rounds on the best of all rounds add at least 0.6 gold on held-out requests; four rounds on a random choice add less than "
+        "0.1, if they add anything.",
         versions,
-        lambda m: (
-            _rise(m["gold, best of all rounds"]) > 0.6 and abs(_rise(m["gold, random, all rounds"])) < 0.3
-        ),
+        lambda m: _rise(m["gold, best of all rounds"]) > 0.6 and _rise(m["gold, random, all rounds"]) < 0.1,
         live=False,
     ),
     Claim(

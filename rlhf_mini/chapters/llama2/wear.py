@@ -32,13 +32,13 @@ def orderings(pipeline: Pipeline) -> dict[str, list[float]]:
 
     One value a version, the fine-tuned policy first: `ordered`, the share of pairs that it orders as gold does,
     pairs of equal gold left out; `gold`, the answers' mean; `apart`, the mean distance in gold of the pairs that
-    count.
+    count; `lead`, the mean distance of all pairs in the model's score.
     """
     folder = pipeline.kept(rounds.campaign, choose="best", memory="all")
     judge = sides.load(folder / "helpfulness")
     drawn = stories.draw_requests(REQUESTS, seed=pipeline.seed_for("chapter 06 wear"), held_out=True)
     prompts = [request.text for request in drawn if request.unkind is None]
-    found: dict[str, list[float]] = {"ordered": [], "gold": [], "apart": []}
+    found: dict[str, list[float]] = {"ordered": [], "gold": [], "apart": [], "lead": []}
     for policy in versions_of(pipeline):
         generator = pipeline.generator("chapter 06 wear")
         gold, score = [], []
@@ -53,6 +53,7 @@ def orderings(pipeline: Pipeline) -> dict[str, list[float]]:
         found["ordered"].append(share)
         found["apart"].append(apart)
         found["gold"].append(float(torch.cat(gold).mean()))
+        found["lead"].append(float((score[0] - score[1]).abs().mean()))
     return found
 
 
