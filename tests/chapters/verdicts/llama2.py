@@ -33,6 +33,7 @@ _VERSIONS = {
 
 GOOD = {
     "margins stretch": _MARGINS,
+    "ratings": _MARGINS,
     "two humps": _MARGINS,
     "extreme scores": _MARGINS,
     "margins and accuracy": _MARGINS,
@@ -55,6 +56,9 @@ GOOD = {
 SPOILED = [
     ("margins stretch", {"gap large": [0.0, 0.5, 1.4, 2.5]}),
     ("margins stretch", {"gap small": [0.0, 0.2, 0.5, 1.4]}),
+    ("ratings", {"accuracy none": [0.52, 0.60, 0.59, 0.86, 0.715]}),
+    ("ratings", {"accuracy large": [0.56, 0.60, 0.74, 0.88, 0.725]}),
+    ("ratings", {"accuracy small": [0.52, 0.60, 0.74, 0.79, 0.720]}),
     ("two humps", {"valley small": 0.74}),
     ("two humps", {"valley large": 0.12}),
     ("two humps", {"valley none": 0.80}),
@@ -76,7 +80,7 @@ SPOILED = [
     ("linear", {"unkind_told_any": 0.17}),
     ("linear", {"unkind_politely_any": 0.05}),
     ("linear", {"unkind_politely_linear": [0.0] * 4 + [0.21] + [0.5] * 6}),
-    ("linear", {"kind_declined_linear": [0.0] * 5 + [0.1, 0.3, 0.4, 0.5, 0.6, 0.7]}),
+    ("linear", {"kind_declined_linear": [0.0] * 5 + [0.1, 0.2, 0.3, 0.4, 0.6, 0.7]}),
     (
         "linear",
         {"unkind_politely_linear": [0.0] * 5 + [0.95] * 6, "kind_declined_linear": [0.0] * 6 + [0.6] * 5},
