@@ -48,9 +48,9 @@ def _mean(values: Sequence[float]) -> float:
 def crossed(pipeline: Pipeline) -> dict[str, float]:
     """Accuracy over all ratings: each side's model on each side's test pairs."""
     return {
-        f"{model} on {pairs}": pipeline.measured(crossing.cross_accuracy, model=model, pairs=pairs)[
-            "accuracy"
-        ][-1]
+        f"{model} on {pairs}": pipeline.measured(
+            crossing.cross_accuracy, model=model, pairs=pairs, mixed=False
+        )["accuracy"][-1]
         for model in sides.SIDES
         for pairs in sides.SIDES
     }
