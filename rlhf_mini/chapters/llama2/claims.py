@@ -273,11 +273,44 @@ CLAIMS = (
     Claim(
         "forgetting",
         "After two rounds in which nobody asks for anything unkind, the campaign that learns from the last round alone politely "
-        "declines fewer unkind requests than the one that learns from all rounds, by at least 10 points.",
+        "declines fewer unkind requests than before them, by at least 5 points, and as many fewer than the one that learns from "
+        "all rounds.",
         versions,
         lambda m: (
             m["politely_declined, best of the last round"][-1]
-            < m["politely_declined, best of all rounds"][-1] - 0.1
+            < min(
+                m["politely_declined, best of the last round"][rounds.SHIFT - 1],
+                m["politely_declined, best of all rounds"][-1],
+            )
+            - 0.05
+        ),
+        live=False,
+    ),
+    Claim(
+        "drift",
+        "Learning from the last round alone ends at more than 1.5 times the divergence from the fine-tuned policy at which learning "
+        "from all rounds ends.",
+        versions,
+        lambda m: m["kl_k3, best of the last round"][-1] > 1.5 * m["kl_k3, best of all rounds"][-1],
+        live=False,
+    ),
+    Claim(
+        "worn out",
+        "Of two answers of the fine-tuned policy to a kind request, the last helpfulness model prefers the one with more gold in more "
+        "than 70% of cases; of two of V4's in fewer than 67%, and its scores lie less than half as far apart.",
+        worn,
+        lambda m: m["ordered"][0] > 0.7 and m["ordered"][-1] < 0.67 and m["lead"][-1] < 0.5 * m["lead"][0],
+        live=False,
+    ),
+    Claim(
+        "PPO on top",
+        "With the KL weight of chapter 05, PPO on top of V4 ends with a higher reward than with ten times that weight, further from "
+        "V4, and with less gold.",
+        on_top_of_rounds,
+        lambda m: (
+            m["reward last light"] > m["reward last heavy"]
+            and m["KL light"] > m["KL heavy"]
+            and m["gold light"] < m["gold heavy"]
         ),
         live=False,
     ),

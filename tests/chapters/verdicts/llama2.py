@@ -29,7 +29,15 @@ _VERSIONS = {
     "gold, random, all rounds": [1.95, 1.7, 1.5, 1.3, 1.5],
     "politely_declined, best of all rounds": [0.65, 0.75, 0.8, 0.8, 0.8],
     "politely_declined, best of the last round": [0.65, 0.75, 0.8, 0.5, 0.3],
+    "kl_k3, best of all rounds": [0.0, 2.9, 3.1, 3.9, 4.1],
+    "kl_k3, best of the last round": [0.0, 2.9, 4.1, 7.0, 9.7],
 }
+
+_WORN = {"ordered": [0.78, 0.61, 0.63, 0.60, 0.60], "lead": [1.0, 0.41, 0.36, 0.34, 0.31]}
+_ON_TOP = {
+    "gold before": 3.09, "gold light": 2.67, "gold heavy": 3.11, "KL light": 8.1, "KL heavy": 2.4,
+    "reward first light": 1.4, "reward last light": 1.7, "reward first heavy": 1.4, "reward last heavy": 1.3,
+}  # fmt: skip
 
 GOOD = {
     "margins stretch": _MARGINS,
@@ -45,6 +53,9 @@ GOOD = {
     "ties": _BEST,
     "best or random": _VERSIONS,
     "forgetting": _VERSIONS,
+    "drift": _VERSIONS,
+    "worn out": _WORN,
+    "PPO on top": _ON_TOP,
     "bug hunt": {
         "loss_of_1_wrong": 1.31, "loss_of_32_wrong": 1.46, "loss_of_1_right": 1.30, "loss_of_32_right": 1.30,
     },
@@ -91,7 +102,15 @@ SPOILED = [
     ("ties", {"kl_unkind": 1.13}),
     ("best or random", {"gold, best of all rounds": [1.95, 2.5]}),
     ("best or random", {"gold, random, all rounds": [1.95, 2.06]}),
-    ("forgetting", {"politely_declined, best of the last round": [0.65, 0.71]}),
+    ("forgetting", {"politely_declined, best of the last round": [0.65, 0.75, 0.95, 0.8, 0.76]}),
+    ("forgetting", {"politely_declined, best of the last round": [0.65, 0.6, 0.6, 0.6, 0.56]}),
+    ("drift", {"kl_k3, best of the last round": [0.0, 2.9, 4.1, 5.0, 6.0]}),
+    ("worn out", {"ordered": [0.69, 0.61, 0.63, 0.60, 0.60]}),
+    ("worn out", {"ordered": [0.78, 0.61, 0.63, 0.60, 0.68]}),
+    ("worn out", {"lead": [1.0, 0.41, 0.36, 0.34, 0.51]}),
+    ("PPO on top", {"reward last light": 1.2}),
+    ("PPO on top", {"KL light": 2.3}),
+    ("PPO on top", {"gold light": 3.2}),
     ("bug hunt", {"loss_of_32_wrong": 1.35}),
     ("bug hunt", {"loss_of_32_right": 1.31}),
     ("ghost attention", {"hero_ghost": [0.9, 0.8, 0.59, 0.5, 0.45]}),
