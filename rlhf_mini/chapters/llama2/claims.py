@@ -182,7 +182,7 @@ CLAIMS = (
         margin_tables,
         lambda m: (
             max(abs(m[f"valley {table}"] - m["valley none"]) for table in ("small", "large")) < 0.3
-            and min(m[f"low_declined {table}"] for table in margins.TABLES) > 0.6
+            and min(m[f"low_declined {table}"] for table in margins.TABLES) > 0.5
             and max(m[f"high_declined {table}"] for table in margins.TABLES) < 0.06
         ),
         live=False,
