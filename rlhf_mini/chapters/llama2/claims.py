@@ -12,6 +12,7 @@ from rlhf_mini.chapters.llama2 import (
     crossing,
     margins,
     on_top,
+    own_samples,
     rounds,
     sides,
     wear,
@@ -21,6 +22,7 @@ from rlhf_mini.pipeline import Pipeline
 
 CHAPTER = "06"
 K = best_of_k.SIZES.index(8)
+MIXED = "random, batches of mixed lengths"
 ENDS = 3  # iterations of PPO at either end whose rewards are averaged
 
 
@@ -115,6 +117,16 @@ def versions(pipeline: Pipeline) -> dict[str, list[float]]:
         found = pipeline.measured(rounds.along, choose=choose, memory=memory)
         numbers |= {f"{key}, {name}": found[key] for key in keys}
     return numbers
+
+
+def own_choice(pipeline: Pipeline) -> dict[str, list[float]]:
+    """Learning from a random choice of one's own samples, in batches of similar and of mixed lengths."""
+    runs = {
+        "similar": pipeline.measured(rounds.along, choose="random", memory="all"),
+        "mixed": pipeline.measured(own_samples.along),
+    }
+    keys = ("gold_safe_prompts", "kind_declined", "length")
+    return {f"{key}, {name}": run[key] for name, run in runs.items() for key in keys}
 
 
 def on_top_of_rounds(pipeline: Pipeline) -> dict[str, Any]:
@@ -271,6 +283,20 @@ CLAIMS = (
         live=False,
     ),
     Claim(
+        "batches by length",
+        "Learned in batches of similar length, four rounds on a random choice of one's own answers cost at least 0.3 gold on kind "
+        "requests, of which at least 10 points more are declined; in batches of mixed lengths they change gold by less than 0.3, and "
+        "declines by less than 10 points.",
+        own_choice,
+        lambda m: (
+            _rise(m["gold_safe_prompts, similar"]) < -0.3
+            and _rise(m["kind_declined, similar"]) > 0.1
+            and abs(_rise(m["gold_safe_prompts, mixed"])) < 0.3
+            and abs(_rise(m["kind_declined, mixed"])) < 0.1
+        ),
+        live=False,
+    ),
+    Claim(
         "forgetting",
         "After two rounds in which nobody asks for anything unkind, the campaign that learns from the last round alone politely "
         "declines fewer unkind requests than before them, by at least 5 points, and as many fewer than the one that learns from "
@@ -355,6 +381,7 @@ def extra_records(pipeline: Pipeline) -> list[Record]:
             )
     for name, (choose, memory) in rounds.CAMPAIGNS.items():
         tables["rounds", name] = pipeline.measured(rounds.along, choose=choose, memory=memory)
+    tables["rounds", MIXED] = pipeline.measured(own_samples.along)
     for model in attention.MODELS:
         tables["conversation", model] = pipeline.measured(attention.adherence, model=model)
     for name, weight in on_top.KL_WEIGHTS.items():
