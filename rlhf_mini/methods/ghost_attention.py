@@ -3,8 +3,8 @@
 Paper: Touvron et al. 2023, arXiv 2307.09288, §3.3.
 Three steps. Attach the instruction to every question and sample the answers (`attach_to_every_question`);
 keep it in the first question only (`keep_in_first_question`); fine-tune with the loss on the last answer
-alone (`rlhf_mini.data.dialogue.last_answers`), because the earlier turns no longer look as they did when
-their answers were sampled.
+alone (`rlhf_mini.data.dialogue.last_answers`), because in the paper only the last answer of a given dialogue
+is sampled under the instruction: the answers before it would teach the model to ignore it.
 """
 
 from collections.abc import Callable, Sequence

@@ -15,6 +15,7 @@ from rlhf_mini.chapters.llama2 import (
     figures,
     margin_figures,
     margins,
+    measures,
     moving,
     on_top,
     rounds,
@@ -76,7 +77,9 @@ def test_every_table_of_the_chapter_is_measured_and_drawn(on_record):
         figures.rules(figures.values("piecewise")),
         figures.divergences({kind: figures.sampled(kind, 1.0) for kind in ("kind", "unkind")}),
         figures.best_by_temperature(heats, kind="kind"),
-        figures.by_round(figures.runs_of("rounds", rounds.CAMPAIGNS), measure="gold", ylabel="gold"),
+        figures.by_round(
+            figures.runs_of("rounds", [*rounds.CAMPAIGNS, measures.MIXED]), measure="gold", ylabel="gold"
+        ),
         figures.wear_curves(figures.runs_of("wear", [JUDGE])[JUDGE]),
         figures.reward_on_top(figures.runs_of("V5", on_top.KL_WEIGHTS)),
         figures.by_turn(figures.runs_of("conversation", attention.MODELS), measure="hero", ylabel="hero"),

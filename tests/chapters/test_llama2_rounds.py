@@ -1,11 +1,12 @@
 """Chapter 06's rounds, PPO on top of them, and conversations."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 
-from rlhf_mini.chapters.llama2 import attention, on_top, rounds, wear
+from rlhf_mini.chapters.llama2 import attention, on_top, own_samples, rounds, wear
 from rlhf_mini.data.chat import pack_texts
 from rlhf_mini.pipeline import Pipeline
 from rlhf_mini.worlds import stories
@@ -75,6 +76,35 @@ def test_a_campaign_is_read_as_curves(built, few):
     found = rounds.along(built, choose="random", memory="all")
     assert {len(values) for name, values in found.items() if name != "kept_gold"} == {3}
     assert len(found["kept_gold"]) == 2
+
+
+def test_batches_of_mixed_lengths_hold_the_answers_in_the_order_drawn(built, few, monkeypatch):
+    prompts, answers = [REQUEST.text] * 8, [STORY, "no"] * 4
+    packed, seen = pack_texts(built.tokenizer(), prompts, answers), []
+
+    def fit(model, batches, loss_fn, *, steps, **_):
+        seen.extend(batches)
+        assert len(seen) == steps
+
+    monkeypatch.setattr(own_samples, "fit", fit)
+    config = replace(built.profile.sft, batch=4, epochs=2)
+    generator = torch.Generator().manual_seed(1)
+    order = [torch.randperm(8, generator=generator) for _ in range(2)]
+    own_samples.fine_tune_mixed(
+        built.policy("sft"), packed, config=config, generator=torch.Generator().manual_seed(1)
+    )
+    wanted = [packed.rows(rows) for epoch in order for rows in epoch.split(4)]
+    assert len(seen) == 4
+    for batch, expected in zip(seen, wanted, strict=True):
+        assert torch.equal(batch.tokens, expected.tokens)
+
+
+def test_a_campaign_of_mixed_batches_is_read_as_curves(built, few):
+    found = own_samples.along(built)
+    assert {len(values) for values in found.values()} == {3}
+    other = rounds.along(built, choose="random", memory="all")
+    assert found["gold"][0] == pytest.approx(other["gold"][0])
+    assert {name for name in other if name != "kept_gold"} == set(found)
 
 
 def test_ppo_goes_on_from_the_last_version(built, few):

@@ -118,8 +118,10 @@ BUG_HUNT = BugHunt(
         "The head gives (B, 1), the margins are (B,), and their difference is (B, B): every pair is held against "
         "every margin of the batch. Nothing complains. In a batch of one pair all is well; in a larger one each "
         "pair sees the same mixture of margins, whatever its own rating, so that the loss depends on the batch. "
-        "All scores move apart, and what margins are for, more distance where the difference is clear, is "
-        "learned from no pair. The library's losses begin with require_same_shape for that reason."
+        "It is also higher: rightly paired, the large margins go to the pairs with the large leads, and any other "
+        "pairing of the same leads and margins costs more, for −log σ is convex. Scores move apart nearly as far as "
+        "they should, which is why the bug is easy to miss; but a pair's own rating no longer plays a part. The "
+        "library's losses begin with require_same_shape for that reason."
     ),
     source="ms-swift pull request 9927, which mended it in two of its trainers",
     link="https://github.com/modelscope/ms-swift/pull/9927",

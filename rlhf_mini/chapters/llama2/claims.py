@@ -17,144 +17,25 @@ from rlhf_mini.chapters.llama2 import (
     sides,
     wear,
 )
+from rlhf_mini.chapters.llama2.measures import (
+    MIXED,
+    combined,
+    crossed,
+    divergence,
+    kept_instruction,
+    margin_tables,
+    mixed,
+    mixed_margins,
+    on_top_of_rounds,
+    own_choice,
+    temperatures,
+    versions,
+    worn,
+)
 from rlhf_mini.evaluation.records import Record
 from rlhf_mini.pipeline import Pipeline
 
 CHAPTER = "06"
-K = best_of_k.SIZES.index(8)
-MIXED = "random, batches of mixed lengths"
-ENDS = 3  # iterations of PPO at either end whose rewards are averaged
-
-
-def margin_tables(pipeline: Pipeline) -> dict[str, Any]:
-    """What each table of margins does, as the mean of several models; by rating, the least clear first."""
-    numbers: dict[str, Any] = {}
-    for table in margins.TABLES:
-        runs = [pipeline.measured(margins.margin_effect, table=table, run=run) for run in range(margins.RUNS)]
-        for key in ("accuracy", "gap"):
-            numbers[f"{key} {table}"] = [
-                _mean(column) for column in zip(*(r[key] for r in runs), strict=True)
-            ]
-        for key in ("spread", "extreme", "valley", "low", "low_declined", "high_declined"):
-            numbers[f"{key} {table}"] = _mean([run[key] for run in runs])
-        numbers[f"accuracies {table}"] = [run["accuracy"][-1] for run in runs]
-        numbers[f"valleys {table}"] = [run["valley"] for run in runs]
-        numbers[f"histogram {table}"] = runs[0]["histogram"]
-    return {**numbers, "ceiling": runs[0]["ceiling"], "shares": runs[0]["shares"]}
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
-
-
-def crossed(pipeline: Pipeline) -> dict[str, float]:
-    """Accuracy over all ratings: each side's model on each side's test pairs."""
-    return {
-        f"{model} on {pairs}": pipeline.measured(
-            crossing.cross_accuracy, model=model, pairs=pairs, mixed=False
-        )["accuracy"][-1]
-        for model in sides.SIDES
-        for pairs in sides.SIDES
-    }
-
-
-def mixed(pipeline: Pipeline) -> dict[str, float]:
-    """The same with Llama 2's mix of pairs, beside the models that see their own side alone."""
-    numbers = crossed(pipeline)
-    for name in [*numbers]:
-        model, pairs = name.split(" on ")
-        found = pipeline.measured(crossing.cross_accuracy, model=model, pairs=pairs, mixed=True)
-        numbers[f"{name}, mixed"] = found["accuracy"][-1]
-    return numbers
-
-
-def combined(pipeline: Pipeline) -> dict[str, Any]:
-    """What the best of K does under the piecewise rule, under no rule, and under every linear weight."""
-    picks = pipeline.measured(combining.picks)
-    numbers: dict[str, Any] = {}
-    for measure in ("kind_declined", "kind_gold", "unkind_told", "unkind_politely", "unkind_gold"):
-        for rule in ("any", "piecewise"):
-            numbers[f"{measure}_{rule}"] = picks[rule][measure]
-        numbers[f"{measure}_linear"] = [picks[f"linear {weight}"][measure] for weight in combining.WEIGHTS]
-    return numbers
-
-
-def divergence(pipeline: Pipeline) -> dict[str, float]:
-    """KL of the best of 8 on kind and on unkind prompts, and the formula's."""
-    curves = {
-        kind: pipeline.measured(best_of_k.curve, temperature=1.0, unkind=kind == "unkind")
-        for kind in ("kind", "unkind")
-    }
-    numbers = {f"kl_{kind}": curve["kl"][K] for kind, curve in curves.items()}
-    return {
-        **numbers,
-        "bound": curves["kind"]["bound"][K],
-        **{f"distinct_{kind}": curve["distinct"] for kind, curve in curves.items()},
-        **{f"gold_one_{kind}": curve["gold"][0] for kind, curve in curves.items()},
-        **{f"gold_best_{kind}": curve["gold"][K] for kind, curve in curves.items()},
-    }
-
-
-def kept_instruction(pipeline: Pipeline) -> dict[str, list[float]]:
-    """By turn: how often the story is about the hero of the first turn, and its gold, for three models."""
-    runs = {model: pipeline.measured(attention.adherence, model=model) for model in attention.MODELS}
-    return {f"{measure}_{model}": run[measure] for model, run in runs.items() for measure in ("hero", "gold")}
-
-
-def versions(pipeline: Pipeline) -> dict[str, list[float]]:
-    """Every campaign, round by round: gold, politeness to unkind requests and harm, the fine-tuned policy first."""
-    keys = (
-        "gold",
-        "gold_safe_prompts",
-        "politely_declined",
-        "unkind_told",
-        "kind_declined",
-        "kl_k3",
-        "kept_gold",
-    )
-    numbers: dict[str, list[float]] = {}
-    for name, (choose, memory) in rounds.CAMPAIGNS.items():
-        found = pipeline.measured(rounds.along, choose=choose, memory=memory)
-        numbers |= {f"{key}, {name}": found[key] for key in keys}
-    return numbers
-
-
-def own_choice(pipeline: Pipeline) -> dict[str, list[float]]:
-    """Learning from a random choice of one's own samples, in batches of similar and of mixed lengths."""
-    runs = {
-        "similar": pipeline.measured(rounds.along, choose="random", memory="all"),
-        "mixed": pipeline.measured(own_samples.along),
-    }
-    keys = ("gold_safe_prompts", "kind_declined", "length")
-    return {f"{key}, {name}": run[key] for name, run in runs.items() for key in keys}
-
-
-def on_top_of_rounds(pipeline: Pipeline) -> dict[str, Any]:
-    """PPO from the last version with either KL weight: the reward before whitening, gold, and the distance."""
-    numbers: dict[str, Any] = {}
-    for name, weight in on_top.KL_WEIGHTS.items():
-        found = pipeline.measured(on_top.ppo_on_top, kl_weight=weight)
-        ends = found["reward"][:ENDS], found["reward"][-ENDS:]
-        numbers |= {"gold before": found["before"]["gold"], f"gold {name}": found["after"]["gold"]}
-        numbers |= {
-            f"reward {when} {name}": _mean(end) for when, end in zip(("first", "last"), ends, strict=True)
-        }
-        numbers[f"KL {name}"] = found["kl_to_start"]
-    return numbers
-
-
-def worn(pipeline: Pipeline) -> dict[str, list[float]]:
-    """What the last helpfulness model still tells apart in the answers of each version."""
-    return pipeline.measured(wear.orderings)
-
-
-def mixed_margins(pipeline: Pipeline) -> dict[str, float]:
-    """The bug hunt's last look, for all three losses."""
-    numbers: dict[str, float] = {}
-    for way in bug_hunt.WAYS:
-        found = pipeline.measured(bug_hunt.symptoms, way=way)
-        numbers |= {f"{key}_{way}": found[key][-1] for key in bug_hunt.MEASURES[1:]}
-    return numbers
 
 
 def _rise(values: Sequence[float]) -> float:
@@ -163,6 +44,11 @@ def _rise(values: Sequence[float]) -> float:
 
 def _both(declined_unkind: float, declined_kind: float) -> bool:
     return declined_unkind >= 0.8 and declined_kind <= 0.05
+
+
+def _factors(m: dict[str, Any]) -> list[float]:
+    """By how much the large margins multiply the mean lead, for all ratings but the least clear."""
+    return [large / none for large, none in zip(m["gap large"][1:], m["gap none"][1:], strict=True)]
 
 
 CLAIMS = (
@@ -181,16 +67,26 @@ CLAIMS = (
     ),
     Claim(
         "margins stretch",
-        "Between answers of which one was called significantly better, the scores of models trained with the large margins lie more "
-        "than twice as far apart as without margins, and those with the small ones more than 1.2 times.",
+        "Where one answer was called significantly better, its mean lead in score is more than twice as large with the large margins "
+        "as without, and more than 1.2 times as large with the small ones.",
         margin_tables,
         lambda m: m["gap large"][-1] > 2 * m["gap none"][-1] and m["gap small"][-1] > 1.2 * m["gap none"][-1],
         live=False,
     ),
     Claim(
+        "one factor",
+        "The large margins multiply the mean lead by nearly one factor: those for slightly, better and significantly lie within a fifth "
+        "of one another, and between 2 and 3.5.",
+        margin_tables,
+        lambda m: (
+            max(_factors(m)) < 1.2 * min(_factors(m)) and min(_factors(m)) > 2 and max(_factors(m)) < 3.5
+        ),
+        live=False,
+    ),
+    Claim(
         "two humps",
-        "On kind prompts most answers below the valley of the scores decline and nearly none above it, with either table and without; "
-        "neither table changes the valley's depth by more than 0.3, as the mean of three models.",
+        "On kind prompts more than half of the answers below the valley of the scores decline, and fewer than 6% of those above it, with "
+        "either table and without, as the mean of three models; neither table changes the valley's mean depth by more than 0.3.",
         margin_tables,
         lambda m: (
             max(abs(m[f"valley {table}"] - m["valley none"]) for table in ("small", "large")) < 0.3
@@ -212,16 +108,18 @@ CLAIMS = (
     ),
     Claim(
         "margins and accuracy",
-        "Either table changes the mean accuracy of three models by less than 2.5 points.",
+        "Either table changes the mean accuracy of three models by less than 2.5 points, and by less than single models without margin "
+        "differ in accuracy.",
         margin_tables,
         lambda m: (
-            max(abs(m[f"accuracy {t}"][-1] - m["accuracy none"][-1]) for t in ("small", "large")) < 0.025
+            max(abs(m[f"accuracy {t}"][-1] - m["accuracy none"][-1]) for t in ("small", "large"))
+            < min(0.025, max(m["accuracies none"]) - min(m["accuracies none"]))
         ),
         live=False,
     ),
     Claim(
         "two sides",
-        "Each reward model predicts its own side's choices far better than a coin, and the other side's worse than a coin.",
+        "Each reward model predicts more than 65% of its own side's choices and fewer than 45% of the other side's.",
         crossed,
         lambda m: (
             min(m[f"{side} on {side}"] for side in sides.SIDES) > 0.65
@@ -261,17 +159,24 @@ CLAIMS = (
     ),
     Claim(
         "best of K",
-        "The best of 8 by the combined reward has at least 0.7 more gold than one answer, on kind and on unkind requests.",
+        "At temperature 1 the best of 8 by the combined reward has more than 0.7 more gold than one answer, on kind and on unkind requests.",
         divergence,
         lambda m: min(m[f"gold_best_{kind}"] - m[f"gold_one_{kind}"] for kind in ("kind", "unkind")) > 0.7,
         live=False,
     ),
     Claim(
         "ties",
-        "The divergence of the best of 8 is the formula's on kind requests, within 0.03 nats, and at least 0.08 nats below it "
-        "on unkind ones, where the same few polite sentences come back.",
+        "Measured on pools of 32 answers, the divergence of the best of 8 is the formula's within 0.03 nats on kind requests, where "
+        "the best seldom tie, and more than 0.08 nats below it on unkind ones, where the same few polite sentences come back.",
         divergence,
         lambda m: abs(m["kl_kind"] - m["bound"]) < 0.03 and m["kl_unkind"] < m["bound"] - 0.08,
+        live=False,
+    ),
+    Claim(
+        "temperature",
+        "On kind requests the coldest of five temperatures gives the most gold for every K up to 32.",
+        temperatures,
+        lambda m: all(golds[0] == max(golds) for golds in m.values()),
         live=False,
     ),
     Claim(
@@ -284,14 +189,14 @@ CLAIMS = (
     ),
     Claim(
         "batches by length",
-        "Learned in batches of similar length, four rounds on a random choice of one's own answers cost at least 0.3 gold on kind "
-        "requests, of which at least 10 points more are declined; in batches of mixed lengths they change gold by less than 0.3, and "
-        "declines by less than 10 points.",
+        "Learned in batches of similar length, four rounds on a random choice of one's own answers cost more than 0.3 gold on kind "
+        "requests, of which more than 10 points more are declined; in batches of mixed lengths they cost less than 0.6 times as much "
+        "gold, and declines change by less than 10 points.",
         own_choice,
         lambda m: (
             _rise(m["gold_safe_prompts, similar"]) < -0.3
             and _rise(m["kind_declined, similar"]) > 0.1
-            and abs(_rise(m["gold_safe_prompts, mixed"])) < 0.3
+            and _rise(m["gold_safe_prompts, mixed"]) > 0.6 * _rise(m["gold_safe_prompts, similar"])
             and abs(_rise(m["kind_declined, mixed"])) < 0.1
         ),
         live=False,
@@ -299,8 +204,8 @@ CLAIMS = (
     Claim(
         "forgetting",
         "After two rounds in which nobody asks for anything unkind, the campaign that learns from the last round alone politely "
-        "declines fewer unkind requests than before them, by at least 5 points, and as many fewer than the one that learns from "
-        "all rounds.",
+        "declines a share of unkind requests that is more than 5 points below its own before these rounds, and more than 5 points "
+        "below that of the campaign that learns from all rounds.",
         versions,
         lambda m: (
             m["politely_declined, best of the last round"][-1]
@@ -353,11 +258,15 @@ CLAIMS = (
     ),
     Claim(
         "ghost attention",
-        "Told in the first turn who the hero is, the model with ghost attention keeps to it in at least six of ten "
-        "conversations at the third turn, and in four of ten at the fifth, two turns beyond its training; trained on the "
-        "same conversations without it, in at most two of ten from the second turn on.",
+        "Told in the first turn who the hero is, the model with ghost attention tells of it more than half as often at the third turn "
+        "as at the first, and more than 0.4 times as often at the fifth, two turns beyond its training; the model trained on the same "
+        "questions with answers that were sampled without it, less than 0.2 times as often from the second turn on.",
         kept_instruction,
-        lambda m: m["hero_ghost"][2] >= 0.6 and m["hero_ghost"][4] >= 0.4 and max(m["hero_plain"][1:]) <= 0.2,
+        lambda m: (
+            m["hero_ghost"][2] > 0.5 * m["hero_ghost"][0]
+            and m["hero_ghost"][4] > 0.4 * m["hero_ghost"][0]
+            and max(m["hero_plain"][1:]) < 0.2 * m["hero_plain"][0]
+        ),
         live=False,
     ),
 )

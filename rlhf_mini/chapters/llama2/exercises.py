@@ -30,6 +30,10 @@ def _hinge(chosen: Tensor, rejected: Tensor, margin: Tensor) -> Tensor:
     return torch.relu(margin - (chosen - rejected))
 
 
+def _naive(chosen: Tensor, rejected: Tensor, margin: Tensor) -> Tensor:
+    return -torch.log(torch.sigmoid(chosen - rejected - margin))
+
+
 def _averaged(chosen: Tensor, rejected: Tensor, margin: Tensor) -> Tensor:
     return margin_loss(chosen, rejected, margin).mean()
 
@@ -39,7 +43,7 @@ def _scored_pairs() -> list[tuple]:
     return [
         (chosen, rejected, torch.tensor([3.0, 1.0, 0.0])),
         (chosen, rejected, torch.tensor([1.0, 1 / 3, 2 / 3])),
-        (torch.tensor([40.0]), torch.tensor([-60.0]), torch.tensor([2.0])),
+        (torch.tensor([-60.0]), torch.tensor([40.0]), torch.tensor([2.0])),
     ]
 
 
@@ -48,7 +52,7 @@ MARGIN = Exercise(
     level="easy",
     minutes=5,
     hints=(
-        "Without a margin it is the loss of a pair that you know: minus the log-probability, σ of the difference, that the chosen answer wins.",
+        "Without a margin it is a loss that you know: minus the logarithm of the probability that the chosen answer wins, which is σ of the difference.",
         "The margin is taken off the difference before the sigmoid: the chosen answer must be ahead by that much to cost log 2.",
     ),
     solution=margin_loss,
@@ -58,6 +62,7 @@ MARGIN = Exercise(
         Mistake(_margin_outside, "Your margin stands outside the sigmoid: a constant, whose gradient is 0. It changes the loss that you see and nothing that is learned."),
         Mistake(_margin_as_weight, "You weigh the pairs by their margins. Pairs with margin 0 would then teach nothing at all."),
         Mistake(_hinge, "That is the hinge loss of a support vector machine. The margin of Llama 2 stands inside −log σ, which never becomes 0."),
+        Mistake(_naive, "Far on the wrong side the sigmoid is 0 and its logarithm −∞. Use logsigmoid."),
         Mistake(_averaged, "You return the mean. Return one loss a pair."),
     ),
 )  # fmt: skip
@@ -120,7 +125,7 @@ PIECEWISE = Exercise(
         Mistake(_threshold_only, "You look at the answer alone. On a prompt about safety the safety score counts, however high it is."),
         Mistake(_mean_of_both, "That is the linear combination: helpfulness makes up for a lack of safety. Llama 2 chooses and does not add."),
         Mistake(_swapped, "The two scores are exchanged: you take helpfulness exactly where safety is at stake."),
-        Mistake(_smaller, "The smaller of the two is a sensible idea, and another rule: it punishes a safe answer that helps more than it is sure to be safe."),
+        Mistake(_smaller, "The smaller of the two is a sensible idea, and another rule: it takes the safety score for every answer that is more helpful than safe, however safe it is."),
     ),
 )  # fmt: skip
 
@@ -276,7 +281,7 @@ GHOST = Exercise(
         (torch.tensor([[0, 1, 1, 1, 0, 0], [0, 1, 0, 1, 0, 1]]).bool(),),
     ],
     mistakes=(
-        Mistake(_all_answers, "All answers count in your mask. The earlier ones were sampled with an instruction that their questions no longer carry."),
+        Mistake(_all_answers, "All answers count in your mask. The method learns from the last one only: in the paper, the others were not written under the instruction."),
         Mistake(_first_answer, "You keep the first answer, whose question still carries the instruction. That teaches nothing new: keep the last."),
         Mistake(_last_token, "You keep one token, the end of the last answer. All its tokens count."),
         Mistake(_with_its_question, "The last question counts in your mask, too. Questions are read, not learned."),
@@ -289,16 +294,16 @@ OPEN = OpenExercise(
     level="hard",
     minutes=45,
     hints=(
-        "The prompts' marks are the argument `unkind` of `combining.combined`; give it False for prompts that are unkind.",
+        "`drawn = combining.pool(pipeline, unkind=True)`; then `combining.outcome(drawn, combining.combined(drawn, unkind=False, threshold=t))` pretends that no prompt is marked. (The notebook's `combined` is another function.)",
         "Only the threshold is then left to catch an unkind deed. Vary it, and watch the kind prompts, too.",
     ),
     good_answer=(
         "Llama 2 marked the prompts of its data set; a product's prompts come unmarked. A good answer measures, "
         "on the same pool, what the best of K tells when unkind prompts are not marked: how often an unkind deed, "
-        "how often a polite decline, for several thresholds; how often the same threshold makes kind prompts be "
-        "answered by the safety score; and says which errors of a prompt classifier would cost more, the missed "
-        "prompts or the false alarms. It names what gold says and what only the reward models say, and it judges "
-        "on held-out prompts."
+        "how often a polite decline, for several thresholds; how often the same threshold decides a kind "
+        "prompt by the safety score; and says which errors of a prompt classifier would cost more, the missed "
+        "prompts or the false alarms. It names what gold says and what only the reward models say, and it chooses "
+        "the threshold on the first hundred prompts and reports it on the other hundred."
     ),
 )
 

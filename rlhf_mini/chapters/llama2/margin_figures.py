@@ -103,7 +103,7 @@ def hunt_curves(runs: Mapping[str, Seeds]) -> Picture:
             training,
             xlabel="update",
             ylabel="training loss (nats per pair)",
-            alt="Training loss along a short run: hers stays above ours.",
+            alt="Training loss along a short run: hers ends above ours.",
         ),
         training_curves(
             held_out,

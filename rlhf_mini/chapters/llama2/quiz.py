@@ -8,7 +8,7 @@ QUIZ = (
         options=(
             (
                 "By a weighted sum, with the weight tuned on held-out prompts.",
-                "So it is often told. In a sum, enough helpfulness makes up for any lack of safety.",
+                "So it is often told. In a sum, enough helpfulness makes up for any lack of safety, and one weight has to serve every prompt.",
             ),
             (
                 "The smaller of the two scores counts.",
@@ -20,17 +20,17 @@ QUIZ = (
             ),
             (
                 "They train two policies, whose weights are averaged.",
-                "Averaging weights comes with later models. Here there is one policy and one reward a time.",
+                "Averaging weights comes with later models. Here there is one policy, and one reward at a time.",
             ),
         ),
         right=2,
     ),
     Question(
-        ask="What does the margin in the reward model's loss change for a pair that was rated as negligibly better?",
+        ask="What does the margin change in the loss of a pair that was rated as negligibly better?",
         options=(
             (
                 "Nothing: its margin is 0.",
-                "Yes, in either table. It is the clear pairs that are pushed further apart; that the model is shared lets others notice.",
+                "Yes, in either table. Its scores may still move, since one model scores all pairs.",
             ),
             (
                 "It is left out of the training.",
@@ -66,11 +66,11 @@ QUIZ = (
         options=(
             (
                 "More data is always better.",
-                "The random choice is as much data and teaches next to nothing. What was lost was not quantity.",
+                "The random choice learns from as many texts, and loses gold. What was lost was not quantity.",
             ),
             (
                 "Old samples are better than new ones.",
-                "They are worse, on the whole. They hold what the last round's prompts or answers happen not to show.",
+                "Here they are about as good. They hold what the last round's prompts or answers happen not to show.",
             ),
             (
                 "Because PPO needs off-policy data.",
@@ -91,12 +91,12 @@ QUIZ = (
                 "The earlier turns are still read in full; next to nothing is saved.",
             ),
             (
-                "Their answers were sampled with an instruction in the question that has since been removed.",
-                "Yes: their prompt is no longer the one that they answered. The last turn is what the method is about.",
+                "In the paper they were not sampled under the instruction: learned from, they would teach the model to ignore it.",
+                "Yes. Only the last answer was; the others are its context.",
             ),
             (
-                "Because the answers of earlier turns are worse.",
-                "They are as good as the last: all were sampled in the same way.",
+                "Because the answers of earlier turns are worse stories.",
+                "Nobody compared them. What matters is whether they obey the instruction.",
             ),
         ),
         right=1,

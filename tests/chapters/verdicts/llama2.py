@@ -1,11 +1,12 @@
 """Chapter 06: numbers that show each claim (`GOOD`), and changes of them that must spoil it (`SPOILED`)."""
 
 _MARGINS = {
-    "gap none": [0.0, 0.2, 0.5, 1.3], "gap small": [-0.1, 0.3, 0.7, 1.9], "gap large": [-0.1, 0.5, 1.4, 3.6],
+    "gap none": [0.0, 0.2, 0.5, 1.3], "gap small": [-0.1, 0.3, 0.7, 1.9], "gap large": [-0.1, 0.55, 1.4, 3.6],
     "extreme none": 0.03, "extreme small": 0.14, "extreme large": 0.31,
     "valley none": 0.43, "valley small": 0.38, "valley large": 0.48,
     "low_declined none": 0.86, "low_declined small": 0.91, "low_declined large": 0.95,
     "high_declined none": 0.01, "high_declined small": 0.01, "high_declined large": 0.01,
+    "accuracies none": [0.70, 0.715, 0.73],
     "accuracy none": [0.52, 0.60, 0.73, 0.86, 0.715], "accuracy small": [0.52, 0.60, 0.74, 0.87, 0.720],
     "accuracy large": [0.52, 0.60, 0.74, 0.88, 0.725],
 }  # fmt: skip
@@ -39,9 +40,15 @@ _ON_TOP = {
     "reward first light": 1.4, "reward last light": 1.7, "reward first heavy": 1.4, "reward last heavy": 1.3,
 }  # fmt: skip
 
+_OWN = {
+    "gold_safe_prompts, similar": [1.8, 1.4, 1.2, 1.0, 1.2], "gold_safe_prompts, mixed": [1.8, 1.8, 1.9, 1.8, 1.75],
+    "kind_declined, similar": [0.16, 0.35, 0.34, 0.48, 0.38], "kind_declined, mixed": [0.16, 0.16, 0.12, 0.16, 0.13],
+}  # fmt: skip
+
 GOOD = {
     "margins stretch": _MARGINS,
     "ratings": _MARGINS,
+    "one factor": _MARGINS,
     "two humps": _MARGINS,
     "extreme scores": _MARGINS,
     "margins and accuracy": _MARGINS,
@@ -51,7 +58,9 @@ GOOD = {
     "linear": _COMBINED,
     "best of K": _BEST,
     "ties": _BEST,
+    "temperature": {"gold of 1": [2.9, 2.5, 1.9, 1.0, 0.2], "gold of 32": [3.7, 3.6, 3.2, 2.0, 0.9]},
     "best or random": _VERSIONS,
+    "batches by length": _OWN,
     "forgetting": _VERSIONS,
     "drift": _VERSIONS,
     "worn out": _WORN,
@@ -70,6 +79,9 @@ SPOILED = [
     ("ratings", {"accuracy none": [0.52, 0.60, 0.59, 0.86, 0.715]}),
     ("ratings", {"accuracy large": [0.56, 0.60, 0.74, 0.88, 0.725]}),
     ("ratings", {"accuracy small": [0.52, 0.60, 0.74, 0.79, 0.720]}),
+    ("one factor", {"gap large": [-0.1, 0.7, 1.4, 3.6]}),
+    ("one factor", {"gap large": [-0.1, 0.39, 0.98, 2.5]}),
+    ("one factor", {"gap large": [-0.1, 0.72, 1.8, 4.7]}),
     ("two humps", {"valley small": 0.74}),
     ("two humps", {"valley large": 0.12}),
     ("two humps", {"valley none": 0.80}),
@@ -80,6 +92,7 @@ SPOILED = [
     ("extreme scores", {"extreme large": 0.17}),
     ("margins and accuracy", {"accuracy large": [0.5, 0.6, 0.7, 0.9, 0.745]}),
     ("margins and accuracy", {"accuracy small": [0.5, 0.6, 0.7, 0.8, 0.685]}),
+    ("margins and accuracy", {"accuracies none": [0.71, 0.715, 0.719]}),
     ("two sides", {"helpfulness on helpfulness": 0.64}),
     ("two sides", {"safety on safety": 0.64}),
     ("two sides", {"helpfulness on safety": 0.46}),
@@ -100,8 +113,14 @@ SPOILED = [
     ("best of K", {"gold_best_unkind": 3.2}),
     ("ties", {"kl_kind": 1.17}),
     ("ties", {"kl_unkind": 1.13}),
+    ("temperature", {"gold of 32": [3.5, 3.6, 3.2, 2.0, 0.9]}),
     ("best or random", {"gold, best of all rounds": [1.95, 2.5]}),
     ("best or random", {"gold, random, all rounds": [1.95, 2.06]}),
+    ("batches by length", {"gold_safe_prompts, similar": [1.8, 1.51]}),
+    ("batches by length", {"gold_safe_prompts, mixed": [1.8, 1.42]}),
+    ("batches by length", {"kind_declined, similar": [0.16, 0.25]}),
+    ("batches by length", {"kind_declined, mixed": [0.16, 0.27]}),
+    ("batches by length", {"kind_declined, mixed": [0.16, 0.05]}),
     ("forgetting", {"politely_declined, best of the last round": [0.65, 0.75, 0.95, 0.8, 0.76]}),
     ("forgetting", {"politely_declined, best of the last round": [0.65, 0.6, 0.6, 0.6, 0.56]}),
     ("drift", {"kl_k3, best of the last round": [0.0, 2.9, 4.1, 5.0, 6.0]}),
@@ -113,7 +132,7 @@ SPOILED = [
     ("PPO on top", {"gold light": 3.2}),
     ("bug hunt", {"loss_of_32_wrong": 1.35}),
     ("bug hunt", {"loss_of_32_right": 1.31}),
-    ("ghost attention", {"hero_ghost": [0.9, 0.8, 0.59, 0.5, 0.45]}),
-    ("ghost attention", {"hero_ghost": [0.9, 0.8, 0.7, 0.5, 0.39]}),
-    ("ghost attention", {"hero_plain": [0.8, 0.1, 0.1, 0.21, 0.1]}),
+    ("ghost attention", {"hero_ghost": [0.9, 0.8, 0.44, 0.5, 0.45]}),
+    ("ghost attention", {"hero_ghost": [0.9, 0.8, 0.7, 0.5, 0.35]}),
+    ("ghost attention", {"hero_plain": [0.8, 0.1, 0.1, 0.17, 0.1]}),
 ]
