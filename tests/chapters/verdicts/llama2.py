@@ -41,8 +41,10 @@ _ON_TOP = {
 }  # fmt: skip
 
 _OWN = {
-    "gold_safe_prompts, similar": [1.8, 1.4, 1.2, 1.0, 1.2], "gold_safe_prompts, mixed": [1.8, 1.8, 1.9, 1.8, 1.75],
-    "kind_declined, similar": [0.16, 0.35, 0.34, 0.48, 0.38], "kind_declined, mixed": [0.16, 0.16, 0.12, 0.16, 0.13],
+    "gold_safe_prompts, similar": [1.8, 1.4, 1.2, 1.0, 1.2],
+    "gold_safe_prompts, mixed": [1.8, 1.8, 1.9, 1.8, 1.75],
+    "kind_declined, similar": [0.16, 0.35, 0.34, 0.48, 0.38],
+    "kind_declined, mixed": [0.16, 0.16, 0.12, 0.16, 0.13],
 }  # fmt: skip
 
 GOOD = {
