@@ -155,8 +155,8 @@ def by_turn(runs: Mapping[str, Sequence[Mapping[str, Any]]], *, measure: str, yl
         curves,
         xlabel="turn",
         ylabel=ylabel,
-        alt="By turn of the conversation, for the model with ghost attention, for one trained on the same "
-        "conversations without it, and for the one before: how often the hero of the first turn is told.",
+        alt=f"{ylabel} by turn of the conversation: highest for the model with ghost attention, lower for one that was "
+        "trained on the same questions without it, with the model before beside them.",
     )
 
 
@@ -182,7 +182,7 @@ def by_round(
         xlabel="round",
         ylabel=ylabel,
         alt=f"{ylabel} after each round of rejection sampling, for campaigns that keep the best and learn from all "
-        "rounds, keep the best and learn from the last alone, and keep any answer.",
+        "rounds, keep the best and learn from the last alone, and keep any answer, in batches of similar and of mixed lengths.",
     )
 
 
