@@ -176,7 +176,7 @@ CLAIMS = (
         "temperature",
         "On kind requests the coldest of five temperatures gives the most gold for every K up to 32.",
         temperatures,
-        lambda m: all(golds[0] == max(golds) for golds in m.values()),
+        lambda m: all(m[f"gold of {size}"][0] == max(m[f"gold of {size}"]) for size in best_of_k.SIZES),
         live=False,
     ),
     Claim(
