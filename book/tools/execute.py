@@ -70,6 +70,7 @@ def execute(path: Path, profile: str, timeout: int) -> float:
         timeout=timeout,
         kernel_name="python3",
         record_timing=False,
+        coalesce_streams=True,  # else one cell's lines fall into several boxes, as the machine is busy or not
         extra_arguments=["--IPKernelApp.log_level=40"],
         resources={"metadata": {"path": str(path.parent)}},
     )

@@ -30,6 +30,15 @@ def test_outputs_come_from_the_source_shown(notebooks):
         assert {"seconds", "device", "threads", "version", "library"} <= set(stamp)
 
 
+def test_what_a_cell_prints_is_one_block(notebooks):
+    # a busy machine sends one cell's lines in parts, and each part would be a box of its own on the page
+    for path in notebooks:
+        _, cells = read(path)
+        for number, cell in enumerate(cells, start=1):
+            names = [output.get("name") for output in cell.outputs if output.output_type == "stream"]
+            assert len(names) == len(set(names)), f"{path.name}, code cell {number}: run `make chapters`"
+
+
 def test_cells_keep_to_the_size_limits(notebooks):
     for path in notebooks:
         _, cells = read(path)

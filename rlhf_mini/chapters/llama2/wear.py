@@ -1,7 +1,7 @@
 """What is left for a reward model to tell apart, version after version of a campaign.
 
-Each version was trained towards the answers that the reward models like. What they dislike in a policy's answers is
-gone after some rounds, and the differences that remain are those that they do not see.
+Each version was trained towards the answers that the reward models like, so that what they dislike grows rare in it.
+Of the differences that remain they see less: how much less is measured here.
 """
 
 import torch
