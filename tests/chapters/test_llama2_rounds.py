@@ -8,6 +8,8 @@ import torch
 
 from rlhf_mini.chapters.llama2 import attention, on_top, own_samples, rounds, wear
 from rlhf_mini.data.chat import pack_texts
+from rlhf_mini.methods.sft import response_loss, sft
+from rlhf_mini.models import copy_of
 from rlhf_mini.pipeline import Pipeline
 from rlhf_mini.worlds import stories
 
@@ -97,6 +99,17 @@ def test_batches_of_mixed_lengths_hold_the_answers_in_the_order_drawn(built, few
     assert len(seen) == 4
     for batch, expected in zip(seen, wanted, strict=True):
         assert torch.equal(batch.tokens, expected.tokens)
+
+
+def test_one_batch_of_all_answers_is_learned_as_in_fine_tuning(built):
+    # where a batch holds all, there is nothing to mix, and the two must do the same
+    packed = pack_texts(built.tokenizer(), [REQUEST.text] * 4, [STORY, "no", STORY, "no"])
+    config = replace(built.profile.sft, batch=4, epochs=2)
+    ours, usual = (copy_of(built.policy("sft")) for _ in range(2))
+    own_samples.fine_tune_mixed(ours, packed, config=config, generator=torch.Generator().manual_seed(1))
+    sft(usual, packed, config=config, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(ours.state_dict(), usual.state_dict())
+    assert response_loss(ours, packed) < response_loss(built.policy("sft"), packed)
 
 
 def test_a_campaign_of_mixed_batches_is_read_as_curves(built, few):
