@@ -1,6 +1,15 @@
 """The losses: tensors and numbers in, one value per token or per sequence out, never reduced."""
 
 from rlhf_mini.losses.contrastive import in_batch_contrastive_loss
+from rlhf_mini.losses.direct import (
+    calibration_loss,
+    conservative_dpo_loss,
+    dpo_loss,
+    implied_lead,
+    ipo_loss,
+    length_regularised_dpo_loss,
+    robust_dpo_loss,
+)
 from rlhf_mini.losses.language import masked_token_loss, next_token_loss
 from rlhf_mini.losses.policy import (
     clip_fraction,
@@ -11,16 +20,28 @@ from rlhf_mini.losses.policy import (
     value_loss,
 )
 from rlhf_mini.losses.ranking import all_pairs_loss, best_of_k_loss, plackett_luce_loss
+from rlhf_mini.losses.reference_free import contrastive_preference_loss, odds_ratio_loss, simpo_loss
 from rlhf_mini.losses.reward import focal_pairwise_loss, pairwise_loss, rating_loss, score_penalty
+from rlhf_mini.losses.rpo import rpo_backward_kl_loss, rpo_forward_kl_loss, rpo_squared_loss
+from rlhf_mini.losses.unpaired import kto_loss
 
 __all__ = [
     "all_pairs_loss",
     "best_of_k_loss",
+    "calibration_loss",
     "clip_fraction",
+    "conservative_dpo_loss",
+    "contrastive_preference_loss",
+    "dpo_loss",
     "focal_pairwise_loss",
+    "implied_lead",
     "in_batch_contrastive_loss",
+    "ipo_loss",
+    "kto_loss",
+    "length_regularised_dpo_loss",
     "masked_token_loss",
     "next_token_loss",
+    "odds_ratio_loss",
     "pairwise_loss",
     "plackett_luce_loss",
     "policy_gradient_loss",
@@ -28,6 +49,11 @@ __all__ = [
     "ppo_value_loss",
     "rating_loss",
     "ratio_policy_loss",
+    "robust_dpo_loss",
+    "rpo_backward_kl_loss",
+    "rpo_forward_kl_loss",
+    "rpo_squared_loss",
     "score_penalty",
+    "simpo_loss",
     "value_loss",
 ]

@@ -13,6 +13,7 @@ import torch
 from rlhf_mini.estimators import discounted_returns, gae, piecewise_reward, token_rewards
 from rlhf_mini.losses import (
     all_pairs_loss,
+    dpo_loss,
     next_token_loss,
     pairwise_loss,
     plackett_luce_loss,
@@ -27,6 +28,7 @@ RESPONSE = torch.ones(1, 3, dtype=torch.bool)
 PROBABILITIES = torch.tensor([[0.4, 0.6, 0.5]])
 REFERENCE = torch.tensor([[0.5, 0.6, 0.25]])
 AFTER_A_STEP = torch.tensor([[0.6, 0.6, 0.45]])  # the policy's probabilities once it has moved
+REJECTED, REJECTED_REFERENCE = torch.tensor([[0.4, 0.1, 0.5]]), torch.tensor([[0.5, 0.2, 0.25]])  # a cat ●
 VALUES = torch.tensor([[0.5, 0.8, 1.0]])
 SCORE, LOWER_SCORE, LOWEST_SCORE = torch.tensor([1.5]), torch.tensor([0.7]), torch.tensor([-0.5])
 KL_WEIGHT, CLIP_RANGE, GAE_LAMBDA = 0.5, 0.2, 0.5
@@ -285,6 +287,63 @@ def rejection_sampling_example() -> Flow:
             Arrow(source="safety", target="combined", label="(K,)"),
             Arrow(source="combined", target="kept", label="argmax"),
             Arrow(source="kept", target="loss", label="(1, T)"),
+            Arrow(source="loss", target="policy", kind="gradient"),
+        ),
+        columns=2,
+    )  # fmt: skip
+
+
+def dpo_numbers() -> dict[str, Tensor]:
+    """DPO on "a fox ●", preferred to "a cat ●": log-ratios (1, 3), their lead, the loss and the push.
+
+    The lead is that of the sums, times β; the push, σ(−lead), is the weight of the gradient.
+    """
+    chosen, rejected = PROBABILITIES.log() - REFERENCE.log(), REJECTED.log() - REJECTED_REFERENCE.log()
+    lead = KL_WEIGHT * (chosen.sum(1) - rejected.sum(1))
+    return {
+        "chosen": chosen,
+        "rejected": rejected,
+        "lead": lead,
+        "loss": dpo_loss(chosen.sum(1), rejected.sum(1), kl_weight=KL_WEIGHT),
+        "push": torch.sigmoid(-lead),
+    }
+
+
+def dpo_example() -> Flow:
+    """DPO: two answers, read by the policy and by the frozen reference; a loss on two sums of log-ratios."""
+    numbers = dpo_numbers()
+    lead, loss = float(numbers["lead"]), float(numbers["loss"])
+    signed = {name: f"{float(numbers[name].sum()):+.2f}".replace("-", "−") for name in ("chosen", "rejected")}
+    return Flow(
+        boxes=(
+            replace(_ANSWER, key="chosen", title="chosen answer"),
+            replace(_ANSWER, key="rejected", title="rejected answer", column=1, detail=f"x, a{GAP}cat{GAP}●"),
+            replace(
+                _POLICY,
+                column=1, detail=f"π(y⁺){GAP}{_row(PROBABILITIES)}\nπ(y⁻){GAP}{_row(REJECTED)}"
+            ),
+            Box(
+                key="reference", title="reference", kind="model", role="reference", row=1, column=0,
+                detail=f"y⁺{GAP}{_row(REFERENCE)}\ny⁻{GAP}{_row(REJECTED_REFERENCE)}", frozen=True,
+            ),
+            Box(
+                key="ratios", title="log-ratios, summed", kind="data", role="data", row=2, column=0.5,
+                detail=f"y⁺ {signed['chosen']},{GAP}y⁻ {signed['rejected']}",
+            ),
+            replace(
+                _LOSS, row=3, column=0.5, title="DPO",
+                detail=f"lead{GAP}{lead:.2f}\n−log σ(lead){GAP}{loss:.2f}",
+            ),
+        ),
+        arrows=(
+            *(
+                Arrow(source=answer, target=model)
+                for answer in ("chosen", "rejected")
+                for model in ("policy", "reference")
+            ),
+            Arrow(source="policy", target="ratios", label="2 (1, T)"),
+            Arrow(source="reference", target="ratios", label="2 (1, T)"),
+            Arrow(source="ratios", target="loss", label="2 (1,)"),
             Arrow(source="loss", target="policy", kind="gradient"),
         ),
         columns=2,

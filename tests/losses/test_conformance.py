@@ -3,9 +3,11 @@
 A line names the loss, its arguments in order, which of them training moves, its hyperparameters, and a plain
 reference: the same formula on single numbers, in double precision, written with ``math`` only.
 
-Arguments are drawn by name: ``logp…`` is negative, ``best`` numbers a column for each row, everything else
-has either sign. Losses per token get ``(3, 4)`` numbers, losses per sequence ``(5,)``, losses per ranking
-``(5, 4)``: one loss a row there, which the plain reference computes from the row.
+Arguments are drawn by name: ``logp…`` is negative, ``best`` numbers a column for each row, ``…_length`` is a
+number of tokens, ``desirable`` true or false, ``baseline`` one number of at least 0 for the whole batch;
+everything else has either sign. Losses per token get ``(3, 4)`` numbers, losses per sequence ``(5,)``, losses
+per ranking ``(5, 4)``: one loss a row there, which the plain reference computes from the row. The references
+of direct alignment stand in ``direct_references.py``.
 """
 
 import inspect
@@ -18,11 +20,21 @@ from itertools import combinations
 import pytest
 import torch
 
+import tests.losses.direct_references as plain
 from rlhf_mini.losses import (
     all_pairs_loss,
     best_of_k_loss,
+    calibration_loss,
+    conservative_dpo_loss,
+    contrastive_preference_loss,
+    dpo_loss,
     focal_pairwise_loss,
+    implied_lead,
+    ipo_loss,
+    kto_loss,
+    length_regularised_dpo_loss,
     next_token_loss,
+    odds_ratio_loss,
     pairwise_loss,
     plackett_luce_loss,
     policy_gradient_loss,
@@ -30,7 +42,12 @@ from rlhf_mini.losses import (
     ppo_value_loss,
     rating_loss,
     ratio_policy_loss,
+    robust_dpo_loss,
+    rpo_backward_kl_loss,
+    rpo_forward_kl_loss,
+    rpo_squared_loss,
     score_penalty,
+    simpo_loss,
     value_loss,
 )
 from rlhf_mini.tensors import masked_mean, zero_off_mask
@@ -57,6 +74,8 @@ class Case:
 
     def of_entry(self, tensor: torch.Tensor, index: int) -> float | list[float]:
         """What the loss number `index` depends on: a number, or a row of them."""
+        if tensor.ndim == 0:
+            return float(tensor)
         return tensor[index].tolist() if self.shape == RANKING else float(tensor.flatten()[index])
 
     def __call__(self, tensors: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -71,8 +90,16 @@ class Case:
             if name == "best":
                 drawn[name] = torch.randint(self.shape[1], self.shape[:1], generator=generator)
                 continue
-            x = scale * torch.randn(self.shape, generator=generator, dtype=F64)
-            drawn[name] = (-x.abs() if name.startswith("logp") else x).to(dtype)
+            if name.endswith("_length"):
+                drawn[name] = torch.randint(1, 9, self.shape, generator=generator)
+                continue
+            shape = () if name == "baseline" else self.shape
+            x = scale * torch.randn(shape, generator=generator, dtype=F64)
+            if name.startswith("logp"):
+                x = -x.abs()
+            elif name == "baseline":
+                x = x.abs()
+            drawn[name] = x > 0 if name == "desirable" else x.to(dtype)
         return drawn
 
 
@@ -138,6 +165,12 @@ def best_of_k_reference(scores: list[float], best: int) -> float:
 
 PAIR, MARGIN = ("chosen", "rejected"), ("margin",)
 SCORES = ("scores",)
+LENGTHS = ("chosen_length", "rejected_length")
+REWARDS = ("reward_chosen", "reward_rejected")
+LOGPS = ("logp_chosen", "logp_rejected")
+UNPAIRED = ("log_ratios", "desirable", "baseline")
+BETA, SCALED = {"kl_weight": 0.3}, {"kl_weight": 0.3, "reward_scale": 2.0}
+WEIGHTS = {"desirable_weight": 1.5, "undesirable_weight": 0.5}
 PPO = ("logp", "logp_old", "advantages")
 VALUE = ("values", "values_old", "returns")
 LOSSES = {
@@ -158,6 +191,34 @@ LOSSES = {
     "value": Case(value_loss, squared_reference, ("values", "returns"), ("values",), TOKEN),
     "ppo policy": Case(ppo_policy_loss, policy_reference, PPO, ("logp",), TOKEN, {"clip_range": 0.2}),
     "ppo value": Case(ppo_value_loss, value_reference, VALUE, ("values",), TOKEN, {"clip_range": 0.2}),
+    "implied lead": Case(implied_lead, plain.lead, PAIR, PAIR, SEQUENCE, BETA),
+    "dpo": Case(dpo_loss, plain.dpo, PAIR, PAIR, SEQUENCE, BETA),
+    "cdpo": Case(conservative_dpo_loss, plain.conservative, PAIR, PAIR, SEQUENCE, BETA | {"flip_rate": 0.2}),
+    "robust dpo": Case(robust_dpo_loss, plain.robust, PAIR, PAIR, SEQUENCE, BETA | {"flip_rate": 0.2}),
+    "ipo": Case(ipo_loss, plain.ipo, PAIR, PAIR, SEQUENCE, BETA),
+    "r-dpo": Case(
+        length_regularised_dpo_loss,
+        plain.by_length,
+        PAIR + LENGTHS,
+        PAIR,
+        SEQUENCE,
+        BETA | {"length_weight": 0.1},
+    ),
+    "slic": Case(calibration_loss, plain.hinge, PAIR, PAIR, SEQUENCE, {"margin": 1.0}),
+    "rpo backward": Case(rpo_backward_kl_loss, plain.rpo_backward, PAIR + REWARDS, PAIR, SEQUENCE, SCALED),
+    "rpo forward": Case(rpo_forward_kl_loss, plain.rpo_forward, PAIR + REWARDS, PAIR, SEQUENCE, SCALED),
+    "rpo squared": Case(rpo_squared_loss, plain.rpo_squared, PAIR + REWARDS, PAIR, SEQUENCE, SCALED),
+    "kto": Case(kto_loss, plain.kto, UNPAIRED, ("log_ratios",), SEQUENCE, BETA | WEIGHTS),
+    "simpo": Case(simpo_loss, plain.simpo, LOGPS, LOGPS, SEQUENCE, {"scale": 2.0, "margin": 0.5}),
+    "orpo": Case(odds_ratio_loss, plain.odds_ratio, LOGPS, LOGPS, SEQUENCE),
+    "cpl": Case(
+        contrastive_preference_loss,
+        plain.cpl,
+        LOGPS,
+        LOGPS,
+        SEQUENCE,
+        {"temperature": 0.4, "conservatism": 0.5},
+    ),
 }
 
 
@@ -232,7 +293,8 @@ def test_one_step_down_lowers_it(case):
 def test_batch_order_is_irrelevant(case):
     tensors = case.draw()
     order = torch.randperm(case.shape[0], generator=torch.Generator().manual_seed(7))
-    assert torch.equal(case({name: x[order] for name, x in tensors.items()}), case(tensors)[order])
+    reordered = {name: x[order] if x.ndim else x for name, x in tensors.items()}
+    assert torch.equal(case(reordered), case(tensors)[order])
 
 
 @pytest.mark.parametrize("junk", [math.nan, math.inf, -math.inf, 1e30, -1e30])
@@ -243,13 +305,14 @@ def test_junk_under_the_mask_changes_neither_value_nor_gradient(case, junk):
     for filler in (0.0, junk):
         tensors = case.draw()
         for name, x in tensors.items():
-            if x.is_floating_point():
+            if x.is_floating_point() and x.ndim:
                 tensors[name] = torch.where(entries, x, filler)
         leaves = [tensors[name].requires_grad_() for name in case.trained]
         after = masked_mean(case(tensors), mask)  # the junk goes through the loss, and the mean leaves it out
         gradients = [gradient[mask] for gradient in torch.autograd.grad(after, leaves)]
         emptied = {
-            name: zero_off_mask(x, entries) if x.is_floating_point() else x for name, x in tensors.items()
+            name: zero_off_mask(x, entries) if x.is_floating_point() and x.ndim else x
+            for name, x in tensors.items()
         }
         before = masked_mean(case(emptied), mask)
         clean = torch.autograd.grad(before, leaves)  # the junk is left out before: nothing of it anywhere
@@ -268,7 +331,7 @@ def test_large_arguments_stay_finite(case):
 
 
 def test_unequal_shapes_are_refused_by_name(case, unchecked):
-    for name in set(case.arguments[1:]) - {"best"}:  # numbers of columns have their own message
+    for name in set(case.arguments[1:]) - {"best", "baseline"}:  # these have their own message
         tensors = case.draw()
         tensors[name] = tensors[name][..., None]
         message = f"These must share one shape: {case.arguments[0]} {case.shape}"

@@ -7,6 +7,8 @@ import pytest
 
 from rlhf_mini.reader.three_tokens import (
     GAP,
+    dpo_example,
+    dpo_numbers,
     ppo_example,
     ppo_numbers,
     ranking_example,
@@ -103,3 +105,21 @@ def test_numbers_stand_apart_and_zero_has_no_sign():
     shown = detail(ppo_example(), "rewards")
     assert f"0.11{GAP}0.00{GAP}1.15" in shown
     assert "−0.00" not in shown
+
+
+def test_dpo_by_hand():
+    # Both answers begin alike: 0.4 against the reference's 0.5. So the chosen one is 0.12/0.075 = 1.6
+    # times as likely as under the reference, the rejected one 0.02/0.025 = 0.8 times, and the quotient is 2.
+    computed = dpo_numbers()
+    assert float(computed["lead"]) == pytest.approx(0.5 * math.log(2), abs=1e-6)
+    assert float(computed["loss"]) == pytest.approx(math.log(1 + 2**-0.5), abs=1e-6)
+    assert float(computed["push"]) == pytest.approx(1 / (1 + 2**0.5), abs=1e-6)
+    flow = dpo_example()
+    assert numbers(detail(flow, "policy")) == [0.4, 0.6, 0.5, 0.4, 0.1, 0.5]
+    assert numbers(detail(flow, "reference")) == [0.5, 0.6, 0.25, 0.5, 0.2, 0.25]
+    assert numbers(detail(flow, "ratios").replace("+", "")) == pytest.approx(
+        [math.log(1.6), math.log(0.8)], abs=0.005
+    )
+    assert numbers(detail(flow, "loss")) == pytest.approx(
+        [0.5 * math.log(2), math.log(1 + 2**-0.5)], abs=0.005
+    )

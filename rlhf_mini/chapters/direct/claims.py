@@ -1,0 +1,173 @@
+"""What chapter 07 claims, measured on one pipeline: `rlhf-mini claims 07` prints it and writes the records."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rlhf_mini.chapters.claims import Claim, records_of
+from rlhf_mini.chapters.direct import measures, toy_runs
+from rlhf_mini.chapters.direct.family import ALL, OURS
+from rlhf_mini.evaluation.records import Record
+from rlhf_mini.pipeline import Pipeline
+
+CHAPTER = "07"
+# What a row of the chapter's tables holds of a run.
+TOLD = (
+    "gold", "gold_safe_prompts", "gold_unkind_prompts", "unkind_declined", "kind_declined", "proxy", "kl_k1", "kl_k3",
+    "length", "distinct_2", "followed", "chosen_shift", "rejected_shift", "chosen_rose", "pair_accuracy", "lead",
+    "decline_shift", "story_shift", "overcautious_shift",
+)  # fmt: skip
+
+
+def _betas(numbers: Mapping[str, float], metric: str) -> list[float]:
+    """A number of the runs of DPO, from the smallest β to the largest."""
+    return [numbers[f"{metric} {name}"] for name in measures.BETAS]
+
+
+CLAIMS = (
+    Claim(
+        "derivation",
+        "On a toy language all equations of the derivation hold to 12 digits; without β log Z the reward is off by more than 0.01.",
+        measures.derivation,
+        lambda m: (
+            max(m["reward"], m["lead"], m["chance"], m["objective"]) < 1e-12 and m["without_log_z"] > 0.01
+        ),
+    ),
+    Claim(
+        "gradient",
+        "DPO's gradient is the difference of two score functions, weighted by how wrong the implicit reward is: to 12 digits.",
+        measures.gradient,
+        lambda m: m["gap"] < 1e-12 < m["without_weight"],
+    ),
+    Claim(
+        "landing",
+        "On exact preferences the minimum of DPO's loss is π*, within 1e-8 nats, for β = 0.25, 0.5 and 1; the optimum for half the β "
+        "would be at least 0.01 nats off.",
+        measures.landing,
+        lambda m: all(
+            m[f"landed {beta:g}"] < 1e-8 and m[f"of_half_weight {beta:g}"] > 0.01
+            for beta in measures.TOY_WEIGHTS
+        ),
+    ),
+    Claim(
+        "two steps in one",
+        "On the same labelled pairs DPO and the exact optimum for a fitted reward model are one policy: at every step on the way to "
+        "10 digits, and at the end to 5.",
+        measures.two_steps,
+        lambda m: m["exists"] and m["gap_on_the_way"] < 1e-10 and m["gap"] < 1e-5,
+    ),
+    Claim(
+        "certain labels",
+        "Where labels never err, DPO goes on moving away for any β (KL(π_ref ‖ π) above 10 nats after 3,000 steps), while IPO "
+        "stands still at its closed-form optimum.",
+        measures.certain,
+        lambda m: (
+            min(m[f"kl_ref dpo {beta:g}"] for beta in measures.CERTAIN_WEIGHTS) > 10
+            and max(m[f"kl_ref ipo {tau:g}"] for tau in measures.CERTAIN_WEIGHTS) < 10
+            and m["ipo_gap"] < 1e-4
+        ),
+    ),
+    Claim(
+        "never compared",
+        "Texts in no pair are moved all the same, and the loss does not say where to: giving them 1% or 99% of the mass costs the "
+        "same, to 12 digits, while the texts that were compared are right among themselves.",
+        measures.never_compared,
+        lambda m: m["indifference"] < 1e-12 and m["shown_gap"] < 1e-8,
+    ),
+    Claim(
+        "few labels",
+        "From 100 labels the smallest β promises more than five times what it gains, and gains at most 0.15 more than β = 1; from "
+        "100,000 labels it gains at least 1 more.",
+        measures.few_labels,
+        lambda m: (
+            m["promised"][0] > 5 * m["gained"][0]
+            and m["few"][0] < m["few"][3] + 0.15
+            and m["many"][0] > m["many"][3] + 1
+        ),
+    ),
+    Claim(
+        "whose texts",
+        "From 10,000 labels on texts that are half the reference's and half the optimum's, DPO ends within 0.1 of the optimum's reward; "
+        "on the reference's alone at least 0.2 below, and on the optimum's alone at least 0.8.",
+        measures.whose_texts,
+        lambda m: (
+            abs(m["gold mixed"] - m["gold optimum"]) < 0.1
+            and m["gold reference"] < m["gold optimum"] - 0.2
+            and m["gold best"] < m["gold optimum"] - 0.8
+        ),
+    ),
+    Claim(
+        "the optimum moves the chosen down",
+        "At the optimum itself the chosen have lost probability on average for small β: the two shifts add up to −2 KL(π_ref ‖ π*).",
+        measures.optimum_moves,
+        lambda m: m["identity"] < 1e-10 and m["chosen"][0] < 0 and m["rejected"][0] < m["chosen"][0],
+    ),
+    Claim(
+        "DPO learns",
+        "DPO's policy has at least 0.4 more gold than the SFT model at less than 2 nats, orders more than 65% of held-out pairs as "
+        "their judges did, and has at least 0.3 less gold than PPO's.",
+        measures.learned,
+        lambda m: (
+            m[f"gold {OURS}"] > m["gold SFT"] + 0.4
+            and m[f"kl_k1 {OURS}"] < 2
+            and m[f"pair_accuracy {OURS}"] > 0.65
+            and m[f"gold {OURS}"] < m["gold PPO"] - 0.3
+        ),
+        live=False,
+    ),
+    Claim(
+        "strength",
+        "The policy stays nearer to the SFT model at every step of β from 0.1 to 0.3, 1 and 3.",
+        measures.strengths,
+        lambda m: _betas(m, "kl_k1") == sorted(_betas(m, "kl_k1"), reverse=True),
+        live=False,
+    ),
+    Claim(
+        "both fall",
+        "At β = 0.1, 0.3 and 1 the mean log-probability of the held-out pairs' chosen answers falls, and that of the rejected ones "
+        "falls further.",
+        measures.strengths,
+        lambda m: all(
+            m[f"rejected_shift {name}"] < m[f"chosen_shift {name}"] < 0
+            for name in ("β = 0.1", "β = 0.3", OURS)
+        ),
+        live=False,
+    ),
+    Claim(
+        "declines are lost",
+        "With β = 0.1 the share of unkind requests that are politely declined falls by at least 30 points, though where such a decline "
+        "was preferred to a story its lead has grown: it fell, and the story fell further. With β = 1 the share falls by less than 15.",
+        measures.declines,
+        lambda m: (
+            m["unkind_declined β = 0.1"] < m["unkind_declined SFT"] - 0.3
+            and m["story_shift β = 0.1"] < m["decline_shift β = 0.1"] < 0
+            and m[f"unkind_declined {OURS}"] > m["unkind_declined SFT"] - 0.15
+        ),
+        live=False,
+    ),
+)
+
+
+def extra_records(pipeline: Pipeline) -> list[Record]:
+    """The chapter's table of runs, and the toy language's curves."""
+    tables: dict[tuple[str, str], dict[str, Any]] = {}
+    for one in ALL:
+        told = one.measured(pipeline)
+        tables["runs", one.name] = {"group": one.group or OURS, **{name: told[name] for name in TOLD}}
+    for name, experiment in (
+        ("few labels", toy_runs.finite),
+        ("whose texts", toy_runs.sources),
+        ("certain labels", toy_runs.deterministic),
+    ):
+        tables["toy", name] = _flat(pipeline.measured(experiment))
+    return records_of(CHAPTER, pipeline, tables)
+
+
+def _flat(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Numbers and flat lists, with the keys of nested mappings joined."""
+    flat: dict[str, Any] = {}
+    for name, value in found.items():
+        if isinstance(value, Mapping):
+            flat |= {f"{name} {key}": inner for key, inner in _flat(value).items()}
+        else:
+            flat[name] = value
+    return flat

@@ -1,0 +1,132 @@
+"""The chapter's figures and tables of runs, drawn from the records in `book/results/`; `toy_figures` has the others."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from rlhf_mini.chapters.direct.family import CONTROLS, OURS
+from rlhf_mini.chapters.direct.measures import BETAS
+from rlhf_mini.evaluation import read_records, records_table
+from rlhf_mini.evaluation.records import Record
+from rlhf_mini.reader import Curve, Level, Picture, beside, learning_curves, records, seed_dots
+
+BETA_AXIS = "β, reward per nat (log scale)"
+OUTCOMES = {
+    "gold": "gold",
+    "kl_k1": "KL (nats)",
+    "unkind": "unkind: declined (%)",
+    "length": "length (tokens)",
+    "accuracy": "pairs ordered (%)",
+}
+SHIFTS = {
+    "accuracy": "pairs ordered (%)",
+    "chosen_shift": "chosen (nats)",
+    "rejected_shift": "rejected (nats)",
+    "decline_shift": "preferred declines (nats)",
+    "story_shift": "their rivals (nats)",
+}
+
+
+def recorded(experiment: str, **filters: Any) -> list[Record]:
+    """The records of one of the chapter's experiments at the quick profile, by seed."""
+    found = read_records("chapter_07", experiment=experiment, profile="quick", **filters)
+    return sorted(found, key=lambda record: record.seed)
+
+
+def by_seed(name: str) -> dict[int, dict[str, Any]]:
+    """What is on record of a run: seed → its numbers."""
+    return {record.seed: dict(record.metrics) for record in recorded("runs", method=name)}
+
+
+def table(names: Sequence[str], columns: Mapping[str, str], *, decimals: int = 2) -> Picture:
+    """Runs as a table of the book, in the given order."""
+    rows = []
+    for name in names:
+        for record in recorded("runs", method=name):
+            told = {key: value for key, value in record.metrics.items() if key != "group"}
+            told["unkind"] = 100 * told["unkind_declined"]
+            told["accuracy"] = 100 * told["pair_accuracy"]
+            rows.append(replace(record, metrics={key: told[key] for key in columns}))
+    return records(records_table(rows, metrics=columns, decimals=decimals))
+
+
+def differences(groups: Mapping[str, Sequence[str]], *, alt: str) -> Picture:
+    """Gold of runs less that of DPO, a dot a seed; the band is what a change of nothing does.
+
+    `groups`: heading → names of runs.
+    """
+    ours = {seed: told["gold"] for seed, told in by_seed(OURS).items()}
+
+    def less(name: str) -> list[float]:
+        return [told["gold"] - ours[seed] for seed, told in by_seed(name).items()]
+
+    luck = [0.0, *(difference for one in CONTROLS for difference in less(one.name))]
+    return seed_dots(
+        {group: {name: less(name) for name in names} for group, names in groups.items()},
+        luck=luck,
+        xlabel="gold less that of DPO",
+        alt=alt,
+        caption="A dot is a seed, a stroke their mean; linear up to ±0.5, logarithmic beyond. Shaded: a learning rate "
+        "that differs by a thousandth.",
+    )
+
+
+def _curve(label: str, role: str, metric: str) -> Curve:
+    rows = [by_seed(name) for name in BETAS]
+    seeds = sorted(set.intersection(*(set(row) for row in rows)))
+    return Curve(label, role, [*BETAS.values()], [[row[seed][metric] for row in rows] for seed in seeds])
+
+
+def _level(label: str, name: str, metric: str, role: str) -> Level:
+    values = [told[metric] for told in by_seed(name).values()]
+    return Level(label, sum(values) / len(values), role)
+
+
+def strength_curves() -> Picture:
+    """Gold on kind and on unkind requests, and the distance travelled, by β."""
+    gold = learning_curves(
+        [
+            _curve("kind\nrequests", "policy", "gold_safe_prompts"),
+            _curve("unkind\nrequests", "loss", "gold_unkind_prompts"),
+        ],
+        levels=[
+            _level("PPO, all", "PPO", "gold", "gold"),
+            _level("SFT, all", "SFT", "gold", "reference"),
+        ],
+        xlabel=BETA_AXIS,
+        ylabel="gold",
+        alt="Gold by β: on kind requests it is highest for a β between the ends, on unkind ones it falls steeply as β gets small.",
+    )
+    distance = learning_curves(
+        [_curve("KL", "policy", "kl_k1")],
+        xlabel=BETA_AXIS,
+        ylabel="KL to the SFT model (nats per answer)",
+        alt="The divergence from the SFT model by β: it grows from half a nat to about five as β falls from 3 to 0.1.",
+    )
+    return beside(gold, distance)
+
+
+def decline_curves() -> Picture:
+    """How often unkind requests are declined, by β, and what was done to the pairs that teach it."""
+    shares = learning_curves(
+        [_curve("politely\ndeclined", "policy", "unkind_declined")],
+        levels=[
+            _level("SFT", "SFT", "unkind_declined", "reference"),
+            _level("PPO", "PPO", "unkind_declined", "gold"),
+        ],
+        xlabel=BETA_AXIS,
+        ylabel="share of unkind requests",
+        alt="The share of unkind requests that are politely declined, by β: it stays near the SFT model's for large β and falls to "
+        "almost nothing for small.",
+    )
+    shifts = learning_curves(
+        [
+            _curve("decline,\npreferred", "data", "decline_shift"),
+            _curve("story,\nrejected", "loss", "story_shift"),
+        ],
+        levels=[Level("as before", 0.0)],
+        xlabel=BETA_AXIS,
+        ylabel="mean log-ratio (nats)",
+        alt="Held-out pairs of a decline that was preferred and a story that was not: by β, both lose probability, the story more.",
+    )
+    return beside(shares, shifts)

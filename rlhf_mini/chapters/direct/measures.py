@@ -1,0 +1,143 @@
+"""What chapter 07 measures for its claims, a mapping of numbers each; the verdicts on them are in `claims`."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from rlhf_mini.chapters.direct import toy, toy_runs
+from rlhf_mini.chapters.direct.family import FLIPPED, OURS, run
+from rlhf_mini.pipeline import Pipeline
+
+TOY_WEIGHT = 0.5  # β on the toy language
+TOY_WEIGHTS = (0.25, 0.5, 1.0)
+SHIFT_WEIGHTS = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.4, 2.0, 4.0, 8.0)
+CERTAIN_WEIGHTS = (0.1, 1.0)
+BETAS = {"β = 0.1": 0.1, "β = 0.3": 0.3, OURS: 1.0, "β = 3": 3.0}
+REFERENCE_FREE = ("SimPO", "SLiC", "CPL")
+TURNED = f"{FLIPPED:.0%} turned"
+
+
+def ends(pipeline: Pipeline, names: Sequence[str], *metrics: str) -> dict[str, float]:
+    """Some numbers of some runs: metric and name → number."""
+    return {f"{metric} {name}": run(name).measured(pipeline)[metric] for name in names for metric in metrics}
+
+
+def derivation(pipeline: Pipeline) -> dict[str, Any]:
+    """Each equation's largest error on a toy language."""
+    return toy.derivation(seed=pipeline.seed, kl_weight=TOY_WEIGHT)
+
+
+def gradient(pipeline: Pipeline) -> dict[str, float]:
+    """The gradient written out against the one that is differentiated."""
+    return toy.gradient_check(seed=pipeline.seed, kl_weight=TOY_WEIGHT)
+
+
+def landing(pipeline: Pipeline) -> dict[str, Any]:
+    """Where DPO lands on exact preferences, by β, and the way there."""
+    numbers: dict[str, Any] = {}
+    for kl_weight in TOY_WEIGHTS:
+        found = pipeline.measured(toy_runs.exact_dpo, kl_weight=kl_weight)
+        numbers |= {
+            f"{name} {kl_weight:g}": found[name] for name in ("landed", "of_half_weight", "to_optimum")
+        }
+        numbers["step"] = found["step"]
+    return numbers
+
+
+def two_steps(pipeline: Pipeline) -> dict[str, Any]:
+    """DPO beside a reward model and its exact optimum."""
+    return pipeline.measured(toy_runs.two_steps, kl_weight=TOY_WEIGHT)
+
+
+def optimum_moves(pipeline: Pipeline) -> dict[str, Any]:
+    """What π* itself does to the chosen and the rejected, by β."""
+    return toy.displacement(seed=pipeline.seed, kl_weights=SHIFT_WEIGHTS)
+
+
+def certain(pipeline: Pipeline) -> dict[str, Any]:
+    """DPO and IPO where labels never err: the ends of their ways, by β or τ."""
+    found = pipeline.measured(toy_runs.deterministic)
+    ends_of = {
+        f"{metric} {name}": curve[-1]
+        for metric in ("kl_ref", "worst")
+        for name, curve in found[metric].items()
+    }
+    return {**ends_of, "ipo_gap": max(found["ipo_gap"].values())}
+
+
+def never_compared(pipeline: Pipeline) -> dict[str, Any]:
+    """What becomes of texts in no pair."""
+    found = pipeline.measured(toy_runs.off_policy)
+    return {
+        "shown_gap": max(found["shown_gap"].values()),
+        "indifference": found["indifference"],
+        **{f"hidden_mass {name}": mass for name, mass in found["hidden_mass"].items()},
+    }
+
+
+def few_labels(pipeline: Pipeline) -> dict[str, Any]:
+    """Gold from few and from many labels, by β, after the most steps."""
+    found = pipeline.measured(toy_runs.finite)
+    few, many = found["gold"][-1][0], found["gold"][-1][-1]
+    return {
+        "few": few,
+        "many": many,
+        "promised": found["promised"][-1][0],
+        "gained": found["gained"][-1][0],
+        "kl_weights": found["kl_weights"],
+    }
+
+
+def whose_texts(pipeline: Pipeline) -> dict[str, float]:
+    """Reward, and the distance from π*, by whose texts were compared."""
+    found = pipeline.measured(toy_runs.sources)
+    return {
+        f"{metric} {name}": numbers[metric]
+        for name, numbers in found.items()
+        for metric in ("gold", "to_best")
+    }
+
+
+def learned(pipeline: Pipeline) -> dict[str, float]:
+    """SFT, DPO and PPO on the same held-out requests."""
+    return ends(pipeline, ("SFT", OURS, "PPO"), "gold", "kl_k1", "proxy", "pair_accuracy")
+
+
+def strengths(pipeline: Pipeline) -> dict[str, float]:
+    """Gold, distance and shifts, by β."""
+    metrics = ("gold", "gold_safe_prompts", "kl_k1", "chosen_shift", "rejected_shift", "pair_accuracy")
+    return ends(pipeline, ("SFT", *BETAS), *metrics)
+
+
+def declines(pipeline: Pipeline) -> dict[str, float]:
+    """How unkind requests are met, by β and with the cures, and what was done to the pairs that teach it."""
+    names = ("SFT", *BETAS, "NLL term", "end token masked", "PPO")
+    return ends(pipeline, names, "unkind_declined", "decline_shift", "story_shift", "gold_unkind_prompts")
+
+
+def family(pipeline: Pipeline) -> dict[str, float]:
+    """Every method on the same pairs."""
+    names = (
+        "SFT", OURS, "cDPO", "robust DPO", "IPO", "RPO, backward", "RPO, forward", "RPO, squared", "DPO per token",
+        "IPO per token", "R-DPO", "ORPO", "ORPO from base", "KTO", *REFERENCE_FREE,
+    )  # fmt: skip
+    return ends(pipeline, names, "gold", "kl_k1", "unkind_declined", "length")
+
+
+def more_steps(pipeline: Pipeline) -> dict[str, float]:
+    """DPO and KTO with as many steps as each other, and with twice as many."""
+    names = (OURS, "KTO", "DPO, batches of 16", "KTO, batches of 32", "learning rate × 1.001")
+    return ends(pipeline, names, "gold", "kl_k1")
+
+
+def wrong_labels(pipeline: Pipeline) -> dict[str, float]:
+    """Three labels in ten turned round, by loss; and gold's labels."""
+    names = (OURS, "gold's", TURNED, f"{TURNED}, cDPO", f"{TURNED}, robust", f"{TURNED}, IPO")
+    return ends(pipeline, names, "gold", "kl_k1")
+
+
+def whose_pairs(pipeline: Pipeline) -> dict[str, float]:
+    """As many pairs, of the SFT model, of demonstrators, and of the policy itself."""
+    names = (
+        OURS, "8,000 pairs", "demonstrators' pairs", "iterated, 3 rounds", "online, panel", "online, reward model", "PPO",
+    )  # fmt: skip
+    return ends(pipeline, names, "gold", "kl_k1", "proxy")

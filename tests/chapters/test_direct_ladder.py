@@ -1,0 +1,244 @@
+"""The ladder of chapter 07: its rungs hold where all is well, and each falls for a planted bug."""
+
+import math
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+import rlhf_mini.methods.dpo as dpo_module
+from rlhf_mini.chapters.direct import family, ladder, landing
+from rlhf_mini.chapters.direct.toy import LANGUAGE, ToyWorld
+from rlhf_mini.losses import dpo_loss
+from rlhf_mini.methods.dpo import Compared, KeptReference, answer_logp
+from rlhf_mini.models import response_logp
+from rlhf_mini.pipeline import Pipeline
+
+
+def swapped(chosen, rejected, *, kl_weight):
+    return dpo_loss(rejected, chosen, kl_weight=kl_weight)
+
+
+def without_weight(chosen, rejected, *, kl_weight):
+    return dpo_loss(chosen, rejected, kl_weight=1.0)
+
+
+def doubled(chosen, rejected, *, kl_weight):
+    return 2 * dpo_loss(chosen, rejected, kl_weight=kl_weight)
+
+
+def each_by_itself(chosen, rejected, *, kl_weight):
+    zero = torch.zeros_like(chosen)
+    return (dpo_loss(chosen, zero, kl_weight=kl_weight) + dpo_loss(zero, rejected, kl_weight=kl_weight)) / 2
+
+
+# ------------------------------------------------------------------------------------------------- exact test
+
+
+def test_the_exact_rung_holds():
+    held, seen = ladder.exact()
+    assert held, seen
+
+
+@pytest.mark.parametrize("wrong", [swapped, without_weight, doubled, each_by_itself])
+def test_the_exact_rung_falls(wrong, monkeypatch):
+    monkeypatch.setattr(ladder, "dpo_loss", wrong)
+    assert not ladder.exact()[0]
+
+
+def test_the_gradient_at_a_policy_that_is_not_the_optimum_is_none():
+    world = ToyWorld(5)
+    assert ladder.gradient_at(world, world.best(0.5), kl_weight=0.5) < 1e-12
+    assert ladder.gradient_at(world, world.best(0.6), kl_weight=0.5) > 1e-3
+
+
+# ------------------------------------------------------------------------------------- on a pipeline's models
+
+
+@pytest.mark.parametrize("rung", [ladder.first_batch, ladder.frozen, ladder.padding, ladder.one_pair])
+def test_the_rungs_hold_on_a_pipeline(built, rung):
+    held, seen = rung(built)
+    assert held, seen
+
+
+def test_the_first_batch_falls_for_a_reference_that_is_another_model(built, monkeypatch):
+    def of_base(model, pairs):
+        return dpo_module.kept_reference(built.policy("base"), pairs)
+
+    monkeypatch.setattr(ladder, "kept_reference", of_base)
+    assert not ladder.first_batch(built)[0]
+
+
+def test_the_first_batch_falls_for_rows_in_another_order(built, monkeypatch):
+    def by_length(model, pairs):
+        kept = dpo_module.kept_reference(model, pairs)
+        return KeptReference(kept.chosen.flip(0), kept.rejected.flip(0))
+
+    monkeypatch.setattr(ladder, "kept_reference", by_length)
+    assert not ladder.first_batch(built)[0]
+
+
+def test_the_first_batch_falls_for_a_loss_that_does_not_start_at_log_2(built, monkeypatch):
+    monkeypatch.setattr(ladder, "dpo_loss", doubled)
+    assert not ladder.first_batch(built)[0]
+
+
+def test_the_frozen_rung_falls_where_the_reference_is_the_policy(built, monkeypatch):
+    monkeypatch.setattr(
+        built.__class__, "policy", lambda self, stage, held={}: held.setdefault(stage, _policy(self, stage))
+    )
+    monkeypatch.setattr(ladder, "copy_of", lambda model: model.requires_grad_(True))
+    assert not ladder.frozen(built)[0]
+
+
+_policy = Pipeline.policy
+
+
+def test_the_padding_rung_falls_where_padding_counts(built, monkeypatch):
+    def counting(model, sequences, *, batch=256):
+        parts = []
+        for rows in torch.arange(len(sequences)).split(batch):
+            part = sequences.rows(rows)
+            everything = torch.ones_like(part.mask)
+            parts.append(response_logp(model, part.tokens, everything, part.response | ~part.mask).sum(1))
+        return torch.cat(parts).detach()
+
+    monkeypatch.setattr(ladder, "answer_logps", counting)
+    assert not ladder.padding(built)[0]
+
+
+def test_the_one_pair_rung_falls_where_the_reference_moves_along(built, monkeypatch):
+    """The chapter's bug: policy less policy."""
+
+    def with_itself(model, rows, pairs, reference):
+        better, worse = answer_logp(model, pairs.chosen), answer_logp(model, pairs.rejected)
+        one = torch.ones(len(rows), dtype=torch.long)
+        return Compared(better, worse, better.detach(), worse.detach(), one, one, rows)
+
+    monkeypatch.setattr(dpo_module, "compare", with_itself)
+    assert not ladder.one_pair(built)[0]
+
+
+def test_the_one_pair_rung_falls_for_exchanged_answers(built, monkeypatch):
+    monkeypatch.setattr(ladder, "dpo_loss", swapped)
+    assert not ladder.one_pair(built)[0]
+
+
+# --------------------------------------------------------------------------------------------- known optimum
+
+
+class Fresh(Pipeline):
+    """Of a pipeline its seed, and nothing is kept."""
+
+    def __init__(self):
+        self.seed = 0
+
+    def measured(self, experiment, **settings):
+        return experiment(self, **settings)
+
+
+@pytest.mark.slow  # DPO on a small Llama, a hundred and more steps: some seconds
+def test_the_known_optimum_is_reached():
+    held, seen = ladder.known_optimum(Fresh())
+    assert held, seen
+
+
+@pytest.mark.slow  # the same run with a bug
+@pytest.mark.parametrize("wrong", [swapped, without_weight])
+def test_the_known_optimum_is_missed(wrong, monkeypatch):
+    monkeypatch.setattr(landing, "KL_WEIGHT", 0.5)  # so that a weight that is left out shows
+    monkeypatch.setattr(landing, "dpo_loss", wrong)
+    assert not ladder.known_optimum(Fresh())[0]
+
+
+def test_comparisons_stand_there_in_both_orders_with_their_probabilities():
+    world = ToyWorld(0)
+    pairs, chances = landing.comparisons(world)
+    half = len(pairs) // 2
+    assert half == 3 * len(LANGUAGE.texts)
+    torch.testing.assert_close(chances[:half] + chances[half:], torch.ones(half))
+    reward_of = dict(zip(LANGUAGE.texts, world.rewards.tolist(), strict=True))
+    seen = set()
+    for row in range(len(pairs)):
+        chosen, rejected = (
+            tuple(side.tokens[row][side.response[row]].tolist()) for side in (pairs.chosen, pairs.rejected)
+        )
+        lead = reward_of[chosen] - reward_of[rejected]
+        assert float(chances[row]) == pytest.approx(1 / (1 + math.exp(-lead)), abs=1e-6)
+        seen.add((chosen, rejected))
+    assert len(seen) == len(pairs)
+    assert all((second, first) in seen for first, second in seen)
+
+
+def test_the_small_llama_is_the_same_for_the_same_seed_and_leaves_random_numbers_alone():
+    torch.manual_seed(7)
+    expected = torch.rand(1)
+    torch.manual_seed(7)
+    one, same, other = (landing.small_llama(seed) for seed in (3, 3, 4))
+    assert torch.equal(torch.rand(1), expected)
+    assert torch.equal(landing.exact_logp(one), landing.exact_logp(same))
+    assert not torch.equal(landing.exact_logp(one), landing.exact_logp(other))
+    assert float(landing.exact_logp(one).exp().sum()) == pytest.approx(1, abs=1e-5)
+
+
+# ------------------------------------------------------------------------------------------ records, real run
+
+
+@pytest.fixture
+def runs_of(monkeypatch, built):
+    """Puts numbers in the place of the two runs and of the records."""
+
+    def put(*, gold, before=2.0, seeds=(2.5, 2.6, 2.7)):
+        ours = {"gold": gold, "kl_k1": 1.0, "pair_accuracy": 0.7}
+        measured = {"SFT": {"gold": before}, family.OURS: ours}
+
+        class One:
+            def __init__(self, name):
+                self.name = name
+
+            def measured(self, pipeline):
+                return measured[self.name]
+
+        monkeypatch.setattr(ladder.family, "run", One)
+        records = [
+            SimpleNamespace(
+                metrics={"gold": found, "kl_k1": 1.0 + seed / 10, "pair_accuracy": 0.7 + seed / 100}
+            )
+            for seed, found in enumerate(seeds)
+        ]
+        monkeypatch.setattr(ladder, "read_records", lambda *where, **which: records)
+        return built
+
+    return put
+
+
+@pytest.mark.parametrize(("gold", "held"), [(2.6, True), (2.9, True), (4.0, False), (1.0, False)])
+def test_the_band_of_good_seeds(runs_of, gold, held):
+    """Of 2.5, 2.6, 2.7: the mean 2.6 and 4.303 · 0.1 · √(1 + 1/3) = 0.497 on either side."""
+    found, seen = ladder.in_the_band(runs_of(gold=gold))
+    assert found is held, seen
+    assert "in 2.10 to 3.10" in seen
+
+
+def test_without_records_the_band_says_so(built, runs_of, monkeypatch):
+    runs_of(gold=99.0)
+
+    def none(*where, **which):
+        raise FileNotFoundError
+
+    monkeypatch.setattr(ladder, "read_records", none)
+    held, seen = ladder.in_the_band(built)
+    assert held
+    assert "no seeds of the profile miniature on record" in seen
+
+
+@pytest.mark.parametrize(("gold", "held"), [(2.31, True), (2.29, False), (1.0, False)])
+def test_the_real_rung_asks_gold(runs_of, gold, held):
+    assert ladder.real(runs_of(gold=gold))[0] is held
+
+
+def test_the_rungs_are_named(built):
+    assert [rung.name for rung in ladder.rungs(built)] == [
+        "exact test", "first batch", "frozen", "padding", "one pair", "known optimum", "band of good seeds",
+        "real run",
+    ]  # fmt: skip
