@@ -3,9 +3,9 @@
 A line names the loss, its arguments in order, which of them training moves, its hyperparameters, and a plain
 reference: the same formula on single numbers, in double precision, written with ``math`` only.
 
-Arguments are drawn by name: ``logp…`` is negative, ``best`` numbers a column for each row, everything else
-has either sign. Losses per token get ``(3, 4)`` numbers, losses per sequence ``(5,)``, losses per ranking
-``(5, 4)``: one loss a row there, which the plain reference computes from the row.
+Arguments are drawn by name: ``logp…`` is negative, ``best`` and ``own`` number a column for each row,
+everything else has either sign. Losses per token get ``(3, 4)`` numbers, losses per sequence ``(5,)``, losses
+per ranking ``(5, 4)``: one loss a row there, which the plain reference computes from the row.
 """
 
 import inspect
@@ -19,9 +19,13 @@ import pytest
 import torch
 
 from rlhf_mini.losses import (
+    advantage_weighted_loss,
     all_pairs_loss,
+    best_answer_loss,
     best_of_k_loss,
+    filtered_loss,
     focal_pairwise_loss,
+    instruction_contrast_loss,
     next_token_loss,
     pairwise_loss,
     plackett_luce_loss,
@@ -30,7 +34,11 @@ from rlhf_mini.losses import (
     ppo_value_loss,
     rating_loss,
     ratio_policy_loss,
+    rrhf_ranking_loss,
     score_penalty,
+    slic_loss,
+    smoothed_token_loss,
+    two_way_contrast_loss,
     value_loss,
 )
 from rlhf_mini.tensors import masked_mean, zero_off_mask
@@ -68,7 +76,7 @@ class Case:
         generator = torch.Generator().manual_seed(seed)
         drawn = {}
         for name in self.arguments:
-            if name == "best":
+            if name in ("best", "own"):
                 drawn[name] = torch.randint(self.shape[1], self.shape[:1], generator=generator)
                 continue
             x = scale * torch.randn(self.shape, generator=generator, dtype=F64)
@@ -136,10 +144,48 @@ def best_of_k_reference(scores: list[float], best: int) -> float:
     return -math.log(math.exp(scores[best]) / sum(math.exp(score) for score in scores))
 
 
+def smoothed_reference(logp: float, logp_mean: float, label_smoothing: float) -> float:
+    return -((1 - label_smoothing) * logp + label_smoothing * logp_mean)
+
+
+def two_way_reference(own: float, other: float, label_smoothing: float) -> float:
+    share = math.exp(own) / (math.exp(own) + math.exp(other))
+    return -(1 - label_smoothing) * math.log(share) - label_smoothing * math.log(1 - share)
+
+
+def instructions_reference(logp: list[float], own: int, label_smoothing: float) -> float:
+    chances = [math.exp(one) / sum(math.exp(each) for each in logp) for one in logp]
+    target = [1 - label_smoothing if k == own else label_smoothing / 3 for k in range(4)]
+    return -sum(weight * math.log(chance) for weight, chance in zip(target, chances, strict=True))
+
+
+def rrhf_reference(logp_mean: list[float], rewards: list[float]) -> float:
+    answers = list(zip(rewards, logp_mean, strict=True))
+    return sum(max(0.0, p_i - p_j) for r_i, p_i in answers for r_j, p_j in answers if r_i < r_j)
+
+
+def best_answer_reference(logp: list[float], rewards: list[float]) -> float:
+    return -logp[rewards.index(max(rewards))]
+
+
+def slic_reference(chosen: float, rejected: float, target: float, margin: float, weight: float) -> float:
+    return max(0.0, margin - chosen + rejected) - weight * target
+
+
+def filtered_reference(logp: float, reward: float, threshold: float) -> float:
+    return -logp if reward > threshold else 0.0
+
+
+def advantage_weighted_reference(logp: float, advantage: float, kl_weight: float, largest: float) -> float:
+    return -min(math.exp(advantage / kl_weight), largest) * logp
+
+
 PAIR, MARGIN = ("chosen", "rejected"), ("margin",)
 SCORES = ("scores",)
 PPO = ("logp", "logp_old", "advantages")
 VALUE = ("values", "values_old", "returns")
+OWN = ("logp_own", "logp_other")
+SLIC = ("logp_chosen", "logp_rejected", "logp_target")
 LOSSES = {
     "language": Case(next_token_loss, language_reference, ("logp",), ("logp",), TOKEN),
     "pairwise": Case(pairwise_loss, pairwise_reference, PAIR, PAIR, SEQUENCE),
@@ -157,6 +203,39 @@ LOSSES = {
     "ratio policy": Case(ratio_policy_loss, ratio_reference, PPO, ("logp",), TOKEN),
     "value": Case(value_loss, squared_reference, ("values", "returns"), ("values",), TOKEN),
     "ppo policy": Case(ppo_policy_loss, policy_reference, PPO, ("logp",), TOKEN, {"clip_range": 0.2}),
+    "smoothed": Case(
+        smoothed_token_loss,
+        smoothed_reference,
+        ("logp", "logp_mean"),
+        ("logp", "logp_mean"),
+        TOKEN,
+        {"label_smoothing": 0.2},
+    ),
+    "two-way contrast": Case(
+        two_way_contrast_loss, two_way_reference, OWN, OWN, SEQUENCE, {"label_smoothing": 0.2}
+    ),
+    "instruction contrast": Case(
+        instruction_contrast_loss,
+        instructions_reference,
+        ("logp", "own"),
+        ("logp",),
+        RANKING,
+        {"label_smoothing": 0.2},
+    ),
+    "rrhf": Case(rrhf_ranking_loss, rrhf_reference, ("logp_mean", "rewards"), ("logp_mean",), RANKING),
+    "best answer": Case(best_answer_loss, best_answer_reference, ("logp", "rewards"), ("logp",), RANKING),
+    "slic": Case(slic_loss, slic_reference, SLIC, SLIC, SEQUENCE, {"margin": 1.0, "target_weight": 0.5}),
+    "filtered": Case(
+        filtered_loss, filtered_reference, ("logp", "rewards"), ("logp",), SEQUENCE, {"threshold": 0.1}
+    ),
+    "advantage weighted": Case(
+        advantage_weighted_loss,
+        advantage_weighted_reference,
+        ("logp", "advantages"),
+        ("logp",),
+        SEQUENCE,
+        {"kl_weight": 0.7, "largest": 2.0},
+    ),
     "ppo value": Case(ppo_value_loss, value_reference, VALUE, ("values",), TOKEN, {"clip_range": 0.2}),
 }
 
@@ -268,7 +347,7 @@ def test_large_arguments_stay_finite(case):
 
 
 def test_unequal_shapes_are_refused_by_name(case, unchecked):
-    for name in set(case.arguments[1:]) - {"best"}:  # numbers of columns have their own message
+    for name in set(case.arguments[1:]) - {"best", "own"}:  # numbers of columns have their own message
         tensors = case.draw()
         tensors[name] = tensors[name][..., None]
         message = f"These must share one shape: {case.arguments[0]} {case.shape}"
