@@ -228,7 +228,8 @@ def steps_relabelled(problem: Sum | str, text: str) -> list[tuple[str, str, str]
     >>> steps_relabelled("27+58", "7+8=16 2+5+1=8 =86")
     [('', '7+8=16 ', 'wrong'), ('7+8=16 ', '2+5+1=8 ', 'right'), ('7+8=16 2+5+1=8 ', '=86', 'right')]
     """
-    verdict, parts, place = verify(problem, text), [], 0
+    verdict, place = verify(problem, text), 0
+    parts: list[tuple[str, str, str]] = []
     for is_right in verdict.steps_right:
         match = _STEP.match(text, place)
         if match is None:

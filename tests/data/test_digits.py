@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
@@ -31,6 +31,7 @@ def test_controls_come_first_and_then_one_token_for_each_character():
     assert (TOKENIZER.pad_token_id, TOKENIZER.bos_token_id, TOKENIZER.eos_token_id) == (0, 1, 2)
 
 
+@settings(deadline=None)
 @given(texts)
 def test_a_text_is_as_many_tokens_as_characters_and_comes_back(text):
     assert encode_text(TOKENIZER, text) == [5 + ALPHABET.index(character) for character in text]
@@ -39,6 +40,7 @@ def test_a_text_is_as_many_tokens_as_characters_and_comes_back(text):
     assert decode_response(TOKENIZER, encode_response(TOKENIZER, text)) == text
 
 
+@settings(deadline=None)
 @given(texts, texts)
 def test_the_chat_is_that_of_the_other_tokenizer(prompt, response):
     messages = [{"role": "user", "content": prompt}, {"role": "assistant", "content": response}]

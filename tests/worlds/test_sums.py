@@ -4,7 +4,7 @@ import math
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rlhf_mini.worlds.sums import (
@@ -54,6 +54,7 @@ def test_solutions_by_hand(numbers, solution):
     assert Sum(numbers).solution == solution
 
 
+@settings(deadline=None)
 @given(numbers_drawn)
 def test_a_solution_is_correct_in_every_part(numbers):
     problem = Sum(numbers)
@@ -66,6 +67,7 @@ def test_a_solution_is_correct_in_every_part(numbers):
     assert set(problem.solution + problem.text) <= set(ALPHABET)
 
 
+@settings(deadline=None)
 @given(numbers_drawn, st.data())
 def test_no_other_text_is_correct(numbers, data):
     """One character put in, taken out or exchanged."""
@@ -77,6 +79,7 @@ def test_no_other_text_is_correct(numbers, data):
     assert verify(problem, changed).correct == (changed == text)
 
 
+@settings(deadline=None)
 @given(pieces)
 def test_any_text_is_read_and_what_is_whole_comes_back(tokens):
     text = "".join(tokens)
@@ -137,6 +140,7 @@ def test_each_part_by_itself():
     assert steps_relabelled(EASY, "no") == []
 
 
+@settings(deadline=None)
 @given(numbers_drawn)
 def test_the_parts_of_a_solution_are_all_right(numbers):
     problem = Sum(numbers)
@@ -149,6 +153,7 @@ def test_the_parts_of_a_solution_are_all_right(numbers):
 # ---- hindsight
 
 
+@settings(deadline=None)
 @given(st.integers(1, 4), st.data())
 def test_the_solved_problem_is_found(digits, data):
     number = st.integers(10 ** (digits - 1), 10**digits - 1)
@@ -231,6 +236,7 @@ def test_demonstrations_go_wrong_at_the_stated_rate_by_one_step():
     assert texts == demonstrate(drawn, error_rate=0.3, seed=1)
 
 
+@settings(deadline=None)
 @given(numbers_drawn, st.integers(0, 10**6))
 def test_one_slip_always_makes_the_answer_wrong(numbers, seed):
     problem = Sum(numbers)
