@@ -238,7 +238,7 @@ def _contrast_losses(
 ) -> Tensor:
     """(B,), from the mean log-probabilities `own` (B,) and those under the other instructions."""
     others = [
-        replace(row, fulfilled=instruction)
+        replace(row, fulfilled=instruction, instead=None)
         for row, named in zip(rows, instructions, strict=True)
         for instruction in named
         if instruction != row.fulfilled
