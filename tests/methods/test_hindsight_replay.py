@@ -81,10 +81,12 @@ def test_so_are_goals_that_nobody_asked_for(learned):
 
 
 def test_without_hindsight_nothing_is_learned_from_failures():
-    """The goal is ten steps away at least and a walk has fifteen: by chance it is hardly ever reached."""
+    """The goal is ten steps away, and a random walk of fifteen finds it once in a thousand (summed exactly:
+    0.00108). Sixty such walks miss it in 94 of 100 runs, this one among them.
+    """
     short = {"episodes": 60, "relabels": 0}
     without, log = hindsight_q_learning(
-        grid(15), [GOAL], config=dataclasses.replace(CONFIG, **short), generator=np.random.default_rng(0)
+        grid(15), [GOAL], config=dataclasses.replace(CONFIG, **short), generator=np.random.default_rng(1)
     )
     assert not any(entry["reached"] for entry in log)
     assert not without.any()
@@ -92,7 +94,7 @@ def test_without_hindsight_nothing_is_learned_from_failures():
         grid(15),
         [GOAL],
         config=dataclasses.replace(CONFIG, episodes=60),
-        generator=np.random.default_rng(0),
+        generator=np.random.default_rng(1),
     )
     assert (with_it > 0).sum() > 200
 

@@ -147,10 +147,12 @@ def test_the_terms_against_plain_sums(policy, contrast):
         share = torch.sigmoid(lead)
         difference -= (0.8 * share.log() + 0.2 * (1 - share).log()) / len(rows)
     likelihood, entropy = likelihood / (4 * 5.0), entropy / (4 * 5.0)
-    assert float(terms["likelihood_loss"]) == pytest.approx(float(likelihood), abs=1e-5)
-    assert float(terms["entropy"]) == pytest.approx(float(entropy), abs=1e-5)
-    assert float(terms["contrast_loss"]) == pytest.approx(float(difference), abs=1e-5)
-    assert float(loss) == pytest.approx(float(likelihood - 0.3 * entropy + 0.7 * difference), abs=1e-5)
+    assert float(terms["likelihood_loss"].detach()) == pytest.approx(float(likelihood), abs=1e-5)
+    assert float(terms["entropy"].detach()) == pytest.approx(float(entropy), abs=1e-5)
+    assert float(terms["contrast_loss"].detach()) == pytest.approx(float(difference), abs=1e-5)
+    assert float(loss.detach()) == pytest.approx(
+        float(likelihood - 0.3 * entropy + 0.7 * difference), abs=1e-5
+    )
 
 
 def test_terms_of_no_weight_are_left_out(policy):
@@ -201,9 +203,9 @@ def test_failures_teach_instructions_that_were_never_fulfilled_on_purpose(toy_po
 
     before = fulfilled(toy_policy)
     config = HIRConfig(
-        rounds=3,
-        epochs=3,
-        batch=32,
+        rounds=4,
+        epochs=4,
+        batch=16,
         drawing=Drawing(samples=60, temperature=1.0, max_new_tokens=3),
         optimizer=OptimizerConfig(learning_rate=1e-2),
         label_smoothing=0.0,
@@ -221,7 +223,7 @@ def test_failures_teach_instructions_that_were_never_fulfilled_on_purpose(toy_po
     assert before < 0.4
     assert fulfilled(toy_policy) > 0.85
     assert log[-1]["fulfilled"] > log[0]["fulfilled"] + 0.3
-    assert [entry["number"] for entry in log] == [1.0, 2.0, 3.0]
+    assert [entry["number"] for entry in log] == [1.0, 2.0, 3.0, 4.0]
     assert all(entry["rows"] == 180 for entry in log)
 
 

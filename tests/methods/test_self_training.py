@@ -19,7 +19,7 @@ from tests.methods.toy_words import logp_after, rewards_by_text, score_by_text, 
 TOKENIZER, REWARDS = word_tokenizer(), rewards_by_text()
 SCORE = score_by_text(REWARDS)
 DRAWING = Drawing(samples=2, temperature=1.0, max_new_tokens=3)
-TRAINING = SFTConfig(epochs=4, batch=32, optimizer=OptimizerConfig(learning_rate=1e-2, final_fraction=0.1))
+TRAINING = SFTConfig(epochs=8, batch=16, optimizer=OptimizerConfig(learning_rate=1e-2, final_fraction=0.1))
 STILL = SFTConfig(epochs=1, batch=8, optimizer=OptimizerConfig(learning_rate=1e-12))
 REST = ReSTConfig(grows=1, thresholds=(0.5,), drawing=DRAWING, sft=TRAINING)
 
@@ -108,7 +108,7 @@ def test_improves_use_one_grow_at_rising_thresholds_and_falling_rates(toy_policy
         return scores
 
     config = dataclasses.replace(REST, grows=2, thresholds=(0.2, 0.4, 0.6), sft=STILL, rate_decay=0.5)
-    log = rest(toy_policy, TOKENIZER, ask_a(100), score, config=config, generator=seeded())
+    log = rest(toy_policy, TOKENIZER, ask_a(40), score, config=config, generator=seeded())
     assert len(drawn) == 2  # sampled and scored once a Grow
     assert [(e["grow"], e["improve"], e["threshold"]) for e in log] == [
         (grow, improve, config.thresholds[int(improve)]) for grow in (1.0, 2.0) for improve in (0.0, 1.0, 2.0)
@@ -133,7 +133,7 @@ def test_an_improve_that_does_not_pay_is_undone_and_ends_its_grow(toy_policy, we
     config = dataclasses.replace(
         REST, grows=3, thresholds=(0.2, 0.4, 0.6), sft=dataclasses.replace(TRAINING, epochs=1)
     )
-    log = rest(toy_policy, TOKENIZER, ask_a(100), SCORE, config=config, generator=seeded(), evaluate=evaluate)
+    log = rest(toy_policy, TOKENIZER, ask_a(40), SCORE, config=config, generator=seeded(), evaluate=evaluate)
     # Grow 1: 2.0 accepted, 1.5 not; Grow 2: 1.9 not; Grow 3: 3.0 accepted, 2.0 not.
     assert [(e["grow"], e["improve"], e["accepted"]) for e in log] == [
         (1, 0, 1),
@@ -147,12 +147,12 @@ def test_an_improve_that_does_not_pay_is_undone_and_ends_its_grow(toy_policy, we
 
 
 def test_demonstrations_join_and_are_filtered_too(toy_policy):
-    demonstrations = Answers(["a"] * 50, [["b", "c"]] * 50, torch.tensor([[9.0, -9.0]]).expand(50, 2))
+    demonstrations = Answers(["a"] * 25, [["b", "c"]] * 25, torch.tensor([[9.0, -9.0]]).expand(25, 2))
     plain, joined = (
         rest(
             copy_of(toy_policy),
             TOKENIZER,
-            ask_a(100),
+            ask_a(40),
             SCORE,
             config=dataclasses.replace(REST, sft=STILL),
             generator=seeded(),
@@ -160,8 +160,8 @@ def test_demonstrations_join_and_are_filtered_too(toy_policy):
         )[0]
         for extra in (None, demonstrations)
     )
-    assert joined["kept"] == plain["kept"] + 50  # those of reward 9, not those of −9
-    assert joined["kept_share"] == pytest.approx(joined["kept"] / 300)
+    assert joined["kept"] == plain["kept"] + 25  # those of reward 9, not those of −9
+    assert joined["kept_share"] == pytest.approx(joined["kept"] / 130)
     assert joined["reward"] == plain["reward"]  # of the Grow's answers alone
 
 
