@@ -188,42 +188,56 @@ def first_word(query, output):
     return output.split()[0] if output else "a"
 
 
+def share_fulfilled(model, words) -> float:
+    """The exact chance that an answer to a word begins with it, averaged over the words."""
+    shares = []
+    for word in words:
+        begins = torch.tensor([in_words(text).split()[:1] == [word] for text in LANGUAGE.texts])
+        shares.append(float(logp_after(model, word).exp()[begins].sum()))
+    return sum(shares) / len(shares)
+
+
 def test_failures_teach_instructions_that_were_never_fulfilled_on_purpose(toy_policy):
-    """Told a word, write it first. The policy begins with the same answers whatever it is told."""
-    tokenizer = word_tokenizer()
+    """Told a word, write it first. The policy begins with about the same answers whatever it is told.
+
+    The control learns the same outputs under the instructions that were asked, and so learns nothing.
+    """
     words = ["b", "c", "d"]
-
-    def fulfilled(model):
-        shares = []
-        for word in words:
-            chances = logp_after(model, word).exp()
-            begins = torch.tensor([in_words(text).split()[:1] == [word] for text in LANGUAGE.texts])
-            shares.append(float(chances[begins].sum()))
-        return sum(shares) / len(shares)
-
-    before = fulfilled(toy_policy)
     config = HIRConfig(
-        rounds=4,
-        epochs=4,
-        batch=16,
+        rounds=3,
+        epochs=6,
+        batch=32,
         drawing=Drawing(samples=60, temperature=1.0, max_new_tokens=3),
-        optimizer=OptimizerConfig(learning_rate=1e-2),
+        optimizer=OptimizerConfig(learning_rate=3e-3),
         label_smoothing=0.0,
     )
-    log = hir(
-        toy_policy,
-        tokenizer,
-        lambda number: [(word, "") for word in words],
-        relabel_whole(first_word, lambda asked, found: asked if asked != found else None),
-        ask=lambda instruction, query: instruction,
-        config=config,
-        generator=seeded(),
-        on_round=lambda number, entry: entry.update(number=float(number)),
+
+    def run(relabel, config):
+        model = copy_of(toy_policy)
+        log = hir(
+            model,
+            word_tokenizer(),
+            lambda number: [(word, "") for word in words],
+            relabel,
+            ask=lambda instruction, query: instruction,
+            config=config,
+            generator=seeded(),
+            on_round=lambda number, entry: entry.update(number=float(number)),
+        )
+        return share_fulfilled(model, words), log
+
+    learned, log = run(
+        relabel_whole(first_word, lambda asked, found: asked if asked != found else None), config
     )
-    assert before < 0.4
-    assert fulfilled(toy_policy) > 0.85
+    control, _ = run(
+        lambda asked, query, output: [Hindsight(query, asked, output)],
+        dataclasses.replace(config, contrast_weight=0.0),
+    )
+    assert share_fulfilled(toy_policy, words) < 0.3
+    assert learned > 0.65
+    assert control < 0.4
     assert log[-1]["fulfilled"] > log[0]["fulfilled"] + 0.3
-    assert [entry["number"] for entry in log] == [1.0, 2.0, 3.0, 4.0]
+    assert [entry["number"] for entry in log] == [1.0, 2.0, 3.0]
     assert all(entry["rows"] == 180 for entry in log)
 
 

@@ -24,10 +24,14 @@ def word_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def rewards_by_text(seed: int = 5) -> torch.Tensor:
-    """Standard normal, one for each text of the language. Texts that read alike have their own rewards."""
-    return torch.randn(
-        len(LANGUAGE.texts), generator=torch.Generator().manual_seed(seed), dtype=torch.float64
-    )
+    """A reward for each text of the language: what its first two tokens are worth, added up.
+
+    Standard normal for the first and half of that for the second: simple enough that the toy policy learns it
+    in a few hundred steps, where a reward of its own for every text takes thousands.
+    """
+    worth = torch.randn(2, 5, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).tolist()
+    rewards = [worth[0][text[0]] + (0.5 * worth[1][text[1]] if text[1:] else 0.0) for text in LANGUAGE.texts]
+    return torch.tensor(rewards, dtype=torch.float64)
 
 
 def score_by_text(rewards: torch.Tensor):
