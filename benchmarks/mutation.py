@@ -38,6 +38,30 @@ MODULES = {
         ["exact/distributions.py", "exact/language.py", "exact/optimum.py", "exact/policy.py"],
         ["tests/test_exact.py"],
     ),
+    "offline": (["exact/offline.py"], ["tests/exact/test_offline.py"]),
+    "sums": (["worlds/sums.py"], ["tests/worlds/test_sums.py"]),
+    "hindsight": (
+        ["methods/hir.py", "methods/hindsight_replay.py"],
+        ["tests/methods/test_hir.py", "tests/methods/test_hindsight_replay.py"],
+    ),
+    "self-training": (
+        [
+            "methods/mixed_batches.py",
+            "methods/answers.py",
+            "methods/rest.py",
+            "methods/raft.py",
+            "methods/expert_iteration.py",
+        ],
+        [
+            "tests/methods/test_mixed_batches.py",
+            "tests/methods/test_answers.py",
+            "tests/methods/test_self_training.py",
+        ],
+    ),
+    "ranking methods": (
+        ["methods/rrhf.py", "methods/slic.py"],
+        ["tests/methods/test_sequence_ranking_methods.py"],
+    ),
     "mdp": (["exact/mdp.py", "exact/planning.py"], ["tests/exact/test_mdp.py"]),
     "gridworld": (
         ["worlds/gridworld/layout.py", "worlds/gridworld/model.py", "worlds/gridworld/environment.py"],

@@ -38,6 +38,13 @@ from rlhf_mini.exact.mdp import (
     exact_policy_gradient,
     state_visits,
 )
+from rlhf_mini.exact.offline import (
+    Reweighted,
+    advantage_weighted_optimum,
+    filtered_optimum,
+    grow_and_improve,
+    weighted_optimum,
+)
 from rlhf_mini.exact.optimum import Optimum, best_of_n, best_of_n_kl_bound, kl_objective, kl_optimum
 from rlhf_mini.exact.planning import (
     PolicyIteration,
@@ -54,11 +61,13 @@ __all__ = [
     "FiniteMDP",
     "Optimum",
     "PolicyIteration",
+    "Reweighted",
     "TablePolicy",
     "ToyLanguage",
     "ValueIteration",
     "Values",
     "action_values",
+    "advantage_weighted_optimum",
     "bellman_expectation",
     "bellman_optimality",
     "best_of_n",
@@ -67,7 +76,9 @@ __all__ = [
     "exact_policy_gradient",
     "expectation",
     "exploring_mdp",
+    "filtered_optimum",
     "greedy_policy",
+    "grow_and_improve",
     "kl_divergence",
     "kl_objective",
     "kl_optimum",
@@ -79,4 +90,5 @@ __all__ = [
     "state_visits",
     "value_iteration",
     "values_and_advantages",
+    "weighted_optimum",
 ]

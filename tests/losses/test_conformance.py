@@ -3,11 +3,12 @@
 A line names the loss, its arguments in order, which of them training moves, its hyperparameters, and a plain
 reference: the same formula on single numbers, in double precision, written with ``math`` only.
 
-Arguments are drawn by name: ``logp…`` is negative, ``best`` numbers a column for each row, ``…_length`` is a
-number of tokens, ``desirable`` true or false, ``baseline`` one number of at least 0 for the whole batch;
-everything else has either sign. Losses per token get ``(3, 4)`` numbers, losses per sequence ``(5,)``, losses
-per ranking ``(5, 4)``: one loss a row there, which the plain reference computes from the row. The references
-of direct alignment stand in ``direct_references.py``.
+Arguments are drawn by name: ``logp…`` is negative, ``best`` and ``own`` number a column for each row,
+``…_length`` is a number of tokens, ``desirable`` true or false, ``baseline`` one number of at least 0 for the
+whole batch; everything else has either sign. Losses per token get ``(3, 4)`` numbers, losses per sequence
+``(5,)``, losses per ranking ``(5, 4)``: one loss a row there, which the plain reference computes from the
+row. The references of direct alignment stand in ``direct_references.py``, those of learning from one's own
+samples in ``own_samples_references.py``.
 """
 
 import inspect
@@ -21,15 +22,20 @@ import pytest
 import torch
 
 import tests.losses.direct_references as plain
+import tests.losses.own_samples_references as own_samples
 from rlhf_mini.losses import (
+    advantage_weighted_loss,
     all_pairs_loss,
+    best_answer_loss,
     best_of_k_loss,
     calibration_loss,
     conservative_dpo_loss,
     contrastive_preference_loss,
     dpo_loss,
+    filtered_loss,
     focal_pairwise_loss,
     implied_lead,
+    instruction_contrast_loss,
     ipo_loss,
     kto_loss,
     length_regularised_dpo_loss,
@@ -46,8 +52,12 @@ from rlhf_mini.losses import (
     rpo_backward_kl_loss,
     rpo_forward_kl_loss,
     rpo_squared_loss,
+    rrhf_ranking_loss,
     score_penalty,
     simpo_loss,
+    slic_loss,
+    smoothed_token_loss,
+    two_way_contrast_loss,
     value_loss,
 )
 from rlhf_mini.tensors import masked_mean, zero_off_mask
@@ -87,7 +97,7 @@ class Case:
         generator = torch.Generator().manual_seed(seed)
         drawn = {}
         for name in self.arguments:
-            if name == "best":
+            if name in ("best", "own"):
                 drawn[name] = torch.randint(self.shape[1], self.shape[:1], generator=generator)
                 continue
             if name.endswith("_length"):
@@ -173,6 +183,8 @@ BETA, SCALED = {"kl_weight": 0.3}, {"kl_weight": 0.3, "reward_scale": 2.0}
 WEIGHTS = {"desirable_weight": 1.5, "undesirable_weight": 0.5}
 PPO = ("logp", "logp_old", "advantages")
 VALUE = ("values", "values_old", "returns")
+OWN = ("logp_own", "logp_other")
+SLIC = ("logp_chosen", "logp_rejected", "logp_target")
 LOSSES = {
     "language": Case(next_token_loss, language_reference, ("logp",), ("logp",), TOKEN),
     "pairwise": Case(pairwise_loss, pairwise_reference, PAIR, PAIR, SEQUENCE),
@@ -190,6 +202,39 @@ LOSSES = {
     "ratio policy": Case(ratio_policy_loss, ratio_reference, PPO, ("logp",), TOKEN),
     "value": Case(value_loss, squared_reference, ("values", "returns"), ("values",), TOKEN),
     "ppo policy": Case(ppo_policy_loss, policy_reference, PPO, ("logp",), TOKEN, {"clip_range": 0.2}),
+    "smoothed": Case(
+        smoothed_token_loss,
+        own_samples.smoothed,
+        ("logp", "logp_mean"),
+        ("logp", "logp_mean"),
+        TOKEN,
+        {"label_smoothing": 0.2},
+    ),
+    "two-way contrast": Case(
+        two_way_contrast_loss, own_samples.two_way, OWN, OWN, SEQUENCE, {"label_smoothing": 0.2}
+    ),
+    "instruction contrast": Case(
+        instruction_contrast_loss,
+        own_samples.instructions,
+        ("logp", "own"),
+        ("logp",),
+        RANKING,
+        {"label_smoothing": 0.2},
+    ),
+    "rrhf": Case(rrhf_ranking_loss, own_samples.rrhf, ("logp_mean", "rewards"), ("logp_mean",), RANKING),
+    "best answer": Case(best_answer_loss, own_samples.best_answer, ("logp", "rewards"), ("logp",), RANKING),
+    "slic": Case(slic_loss, own_samples.slic, SLIC, SLIC, SEQUENCE, {"margin": 1.0, "target_weight": 0.5}),
+    "filtered": Case(
+        filtered_loss, own_samples.filtered, ("logp", "rewards"), ("logp",), SEQUENCE, {"threshold": 0.1}
+    ),
+    "advantage weighted": Case(
+        advantage_weighted_loss,
+        own_samples.advantage_weighted,
+        ("logp", "advantages"),
+        ("logp",),
+        SEQUENCE,
+        {"kl_weight": 0.7, "largest": 2.0},
+    ),
     "ppo value": Case(ppo_value_loss, value_reference, VALUE, ("values",), TOKEN, {"clip_range": 0.2}),
     "implied lead": Case(implied_lead, plain.lead, PAIR, PAIR, SEQUENCE, BETA),
     "dpo": Case(dpo_loss, plain.dpo, PAIR, PAIR, SEQUENCE, BETA),
@@ -204,7 +249,7 @@ LOSSES = {
         SEQUENCE,
         BETA | {"length_weight": 0.1},
     ),
-    "slic": Case(calibration_loss, plain.hinge, PAIR, PAIR, SEQUENCE, {"margin": 1.0}),
+    "calibration": Case(calibration_loss, plain.hinge, PAIR, PAIR, SEQUENCE, {"margin": 1.0}),
     "rpo backward": Case(rpo_backward_kl_loss, plain.rpo_backward, PAIR + REWARDS, PAIR, SEQUENCE, SCALED),
     "rpo forward": Case(rpo_forward_kl_loss, plain.rpo_forward, PAIR + REWARDS, PAIR, SEQUENCE, SCALED),
     "rpo squared": Case(rpo_squared_loss, plain.rpo_squared, PAIR + REWARDS, PAIR, SEQUENCE, SCALED),
@@ -331,7 +376,7 @@ def test_large_arguments_stay_finite(case):
 
 
 def test_unequal_shapes_are_refused_by_name(case, unchecked):
-    for name in set(case.arguments[1:]) - {"best", "baseline"}:  # these have their own message
+    for name in set(case.arguments[1:]) - {"best", "own", "baseline"}:  # these have their own message
         tensors = case.draw()
         tensors[name] = tensors[name][..., None]
         message = f"These must share one shape: {case.arguments[0]} {case.shape}"

@@ -1,0 +1,259 @@
+"""Hindsight relabelling: what a row becomes, what the three terms are, and that failures teach."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from rlhf_mini.data.digits import character_tokenizer
+from rlhf_mini.loop import OptimizerConfig
+from rlhf_mini.methods.answers import Drawing
+from rlhf_mini.methods.hir import (
+    Hindsight,
+    HIRConfig,
+    hir,
+    hir_loss,
+    in_batch,
+    pack_hindsight,
+    relabel_whole,
+    relabel_with_parts,
+    train_on_hindsight,
+    two_way,
+)
+from rlhf_mini.models import copy_of, new_llama
+from rlhf_mini.worlds import sums
+from tests.methods.toy_words import LANGUAGE, in_words, logp_after, seeded, word_tokenizer
+
+TOKENIZER = character_tokenizer(sums.ALPHABET)
+STILL = OptimizerConfig(learning_rate=1e-12)
+CONFIG = HIRConfig(
+    rounds=1,
+    epochs=1,
+    batch=2,
+    drawing=Drawing(samples=1, temperature=1.0, max_new_tokens=3),
+    optimizer=STILL,
+)
+
+
+def other(asked, fulfilled):
+    return sums.WRONG if fulfilled == sums.RIGHT else sums.RIGHT
+
+
+WHOLE = relabel_whole(sums.relabel, other)
+PARTS = relabel_with_parts(WHOLE, sums.steps_relabelled, other)
+SLIP = "7+8=16 2+5+1=8 =86"
+
+
+# ---- relabelling
+
+
+def test_an_output_is_relabelled_to_what_it_is():
+    assert WHOLE("right", "27+58", SLIP) == [Hindsight("27+58", "wrong", SLIP, "right")]
+    assert WHOLE("wrong", "27+58", "=85") == [Hindsight("27+58", "right", "=85", "wrong")]
+
+
+def test_parts_are_given_what_was_written_before():
+    whole, *parts = PARTS("right", "27+58", SLIP)
+    assert whole == Hindsight("27+58", "wrong", SLIP, "right")
+    assert parts == [
+        Hindsight("27+58", "wrong", "7+8=16 ", "right", "", False),
+        Hindsight("27+58", "right", "2+5+1=8 ", "wrong", "7+8=16 ", False),
+        Hindsight("27+58", "right", "=86", "wrong", "7+8=16 2+5+1=8 ", True),
+    ]
+
+
+def test_rows_as_tokens():
+    rows = PARTS("right", "27+58", SLIP)
+    packed = pack_hindsight(TOKENIZER, rows, ask=sums.instructed)
+    shown = [
+        (TOKENIZER.decode(tokens[mask & ~response]), TOKENIZER.decode(tokens[response]))
+        for tokens, mask, response in zip(packed.tokens, packed.mask, packed.response, strict=True)
+    ]
+    head = "<|begin|><|user|>"
+    assert shown == [
+        (f"{head}wrong 27+58<|assistant|>", f"{SLIP}<|end|>"),
+        (f"{head}wrong 27+58<|assistant|>", "7+8=16 "),
+        (f"{head}right 27+58<|assistant|>7+8=16 ", "2+5+1=8 "),
+        (f"{head}right 27+58<|assistant|>7+8=16 2+5+1=8 ", "=86<|end|>"),
+    ]
+
+
+# ---- contrasts
+
+
+def row(fulfilled, instead=None, output="b"):
+    return Hindsight("", fulfilled, output, instead)
+
+
+def test_two_way_takes_what_the_script_names_or_the_next_that_differs():
+    assert two_way([row("p", "q"), row("p"), row("r"), row("p")]) == [
+        ["p", "q"],
+        ["p", "r"],
+        ["r", "p"],
+        ["p", "r"],
+    ]
+    with pytest.raises(ValueError, match="all rows of the batch fulfil 'p'"):
+        two_way([row("p"), row("p")])
+    with pytest.raises(ValueError, match="cannot be fulfilled and not fulfilled"):
+        row("p", "p")
+
+
+def test_in_batch_takes_each_instruction_once():
+    assert in_batch([row("p", "q"), row("r"), row("p")]) == [["p", "r", "q"]] * 3
+    with pytest.raises(ValueError, match="all rows of the batch fulfil 'p'"):
+        in_batch([row("p")])
+
+
+# ---- the three terms
+
+
+@pytest.fixture
+def policy():
+    return new_llama(
+        vocab_size=len(TOKENIZER), width=16, layers=1, heads=2, context=64,
+        pad_token=0, eos_token=2, bos_token=1, seed=0,
+    )  # fmt: skip
+
+
+def plain_rows(policy, rows, instructions):
+    """For each row and instruction: what the model says at each learned token, and the tokens."""
+    found = {}
+    for number, one in enumerate(rows):
+        for name in instructions:
+            renamed = dataclasses.replace(one, fulfilled=name, instead=None)
+            packed = pack_hindsight(TOKENIZER, [renamed], ask=sums.instructed)
+            logp = policy(packed.tokens).logits[0].double().log_softmax(-1).detach()
+            places = packed.response[0].nonzero().flatten()
+            found[number, name] = (logp[places - 1], packed.tokens[0, places])
+    return found
+
+
+@pytest.mark.parametrize("contrast", [two_way, in_batch])
+def test_the_terms_against_plain_sums(policy, contrast):
+    rows = [*PARTS("right", "27+58", SLIP)[:3], Hindsight("1+2", "right", "=3", "wrong")]
+    config = dataclasses.replace(CONFIG, contrast_weight=0.7, entropy_weight=0.3, label_smoothing=0.2)
+    loss, terms = hir_loss(
+        policy, TOKENIZER, rows, ask=sums.instructed, contrast=contrast, config=config, mean_length=5.0
+    )
+    plain = plain_rows(policy, rows, sums.INSTRUCTIONS)
+    likelihood = entropy = difference = 0.0
+    for number, one in enumerate(rows):
+        logp, tokens = plain[number, one.fulfilled]
+        of_tokens = logp.gather(1, tokens[:, None]).sum()
+        likelihood -= 0.8 * of_tokens + 0.2 * logp.mean(1).sum()
+        entropy -= (logp.exp() * logp).sum()
+        against, _ = plain[number, other("", one.fulfilled)]
+        lead = (of_tokens - against.gather(1, tokens[:, None]).sum()) / len(tokens)
+        share = torch.sigmoid(lead)
+        difference -= (0.8 * share.log() + 0.2 * (1 - share).log()) / len(rows)
+    likelihood, entropy = likelihood / (4 * 5.0), entropy / (4 * 5.0)
+    assert float(terms["likelihood_loss"].detach()) == pytest.approx(float(likelihood), abs=1e-5)
+    assert float(terms["entropy"].detach()) == pytest.approx(float(entropy), abs=1e-5)
+    assert float(terms["contrast_loss"].detach()) == pytest.approx(float(difference), abs=1e-5)
+    assert float(loss.detach()) == pytest.approx(
+        float(likelihood - 0.3 * entropy + 0.7 * difference), abs=1e-5
+    )
+
+
+def test_terms_of_no_weight_are_left_out(policy):
+    rows = [Hindsight("1+2", "right", "=3"), Hindsight("1+3", "right", "=4")]  # nothing to contrast with
+    config = dataclasses.replace(CONFIG, contrast_weight=0.0, entropy_weight=0.0, label_smoothing=0.0)
+    history = train_on_hindsight(
+        policy, TOKENIZER, rows, ask=sums.instructed, config=config, generator=seeded()
+    )
+    assert "contrast_loss" not in history[0]
+    assert history[0]["loss"] == pytest.approx(history[0]["likelihood_loss"])
+
+
+def test_the_contrast_tells_instructions_apart_where_likelihood_alone_does_not_hurry(policy):
+    rows = [Hindsight("1+2", "right", "=3", "wrong"), Hindsight("1+2", "wrong", "=4", "right")]
+    leads = {}
+    for weight in (0.0, 5.0):
+        model = copy_of(policy)
+        config = dataclasses.replace(
+            CONFIG, epochs=15, optimizer=OptimizerConfig(learning_rate=5e-3), contrast_weight=weight
+        )
+        train_on_hindsight(model, TOKENIZER, rows, ask=sums.instructed, config=config, generator=seeded())
+        plain = plain_rows(model, rows[:1], sums.INSTRUCTIONS)
+        means = {name: logp.gather(1, tokens[:, None]).mean() for (_, name), (logp, tokens) in plain.items()}
+        leads[weight] = float(means["right"] - means["wrong"])
+    assert leads[5.0] > leads[0.0] + 0.1
+
+
+# ---- learning
+
+
+def first_word(query, output):
+    """The toy's script: an output fulfils the instruction that its first word spells."""
+    return output.split()[0] if output else "a"
+
+
+def share_fulfilled(model, words) -> float:
+    """The exact chance that an answer to a word begins with it, averaged over the words."""
+    shares = []
+    for word in words:
+        begins = torch.tensor([in_words(text).split()[:1] == [word] for text in LANGUAGE.texts])
+        shares.append(float(logp_after(model, word).exp()[begins].sum()))
+    return sum(shares) / len(shares)
+
+
+def test_failures_teach_instructions_that_were_never_fulfilled_on_purpose(toy_policy):
+    """Told a word, write it first. The policy begins with about the same answers whatever it is told.
+
+    The control learns the same outputs under the instructions that were asked, and so learns nothing.
+    """
+    words = ["b", "c", "d"]
+    config = HIRConfig(
+        rounds=3,
+        epochs=6,
+        batch=32,
+        drawing=Drawing(samples=60, temperature=1.0, max_new_tokens=3),
+        optimizer=OptimizerConfig(learning_rate=3e-3),
+        label_smoothing=0.0,
+    )
+
+    def run(relabel, config):
+        model = copy_of(toy_policy)
+        log = hir(
+            model,
+            word_tokenizer(),
+            lambda number: [(word, "") for word in words],
+            relabel,
+            ask=lambda instruction, query: instruction,
+            config=config,
+            generator=seeded(),
+            on_round=lambda number, entry: entry.update(number=float(number)),
+        )
+        return share_fulfilled(model, words), log
+
+    learned, log = run(
+        relabel_whole(first_word, lambda asked, found: asked if asked != found else None), config
+    )
+    control, _ = run(
+        lambda asked, query, output: [Hindsight(query, asked, output)],
+        dataclasses.replace(config, contrast_weight=0.0),
+    )
+    assert share_fulfilled(toy_policy, words) < 0.3
+    assert learned > 0.65
+    assert control < 0.4
+    assert log[-1]["fulfilled"] > log[0]["fulfilled"] + 0.3
+    assert [entry["number"] for entry in log] == [1.0, 2.0, 3.0]
+    assert all(entry["rows"] == 180 for entry in log)
+
+
+# ---- bad input
+
+
+def test_bad_input(policy):
+    for changes in ({"rounds": 0}, {"epochs": 0}, {"batch": 0}):
+        with pytest.raises(ValueError, match="rounds, epochs and batch must be at least 1"):
+            dataclasses.replace(CONFIG, **changes)
+    for changes in ({"contrast_weight": -1.0}, {"entropy_weight": float("nan")}, {"label_smoothing": 1.0}):
+        with pytest.raises(ValueError, match="weights must be finite"):
+            dataclasses.replace(CONFIG, **changes)
+    one = [Hindsight("1+2", "right", "=3", "wrong")]
+    with pytest.raises(ValueError, match="1 rows do not fill one batch of 2"):
+        train_on_hindsight(policy, TOKENIZER, one, ask=sums.instructed, config=CONFIG, generator=seeded())
+    long = [Hindsight("1+2", "right", "1" * 70, "wrong")] * 2
+    with pytest.raises(ValueError, match="context of 64"):
+        train_on_hindsight(policy, TOKENIZER, long, ask=sums.instructed, config=CONFIG, generator=seeded())
