@@ -25,7 +25,7 @@ def mean_dpo(pair: Compared, *, kl_weight: float) -> Tensor:
 
 def length_regularised_dpo(pair: Compared, *, kl_weight: float, length_weight: float) -> Tensor:
     """R-DPO."""
-    lengths = pair.chosen_length.to(pair.chosen.dtype), pair.rejected_length.to(pair.chosen.dtype)
+    lengths = pair.chosen_length, pair.rejected_length
     return losses.length_regularised_dpo_loss(
         *pair.log_ratios, *lengths, kl_weight=kl_weight, length_weight=length_weight
     )
