@@ -127,7 +127,6 @@ def advantage_weighted_optimum(
         tensor([0.7500, 0.2500])
     """
     require_same_shape(logp=logp, rewards=rewards)
-    require_distribution(logp=logp)
     for name, number in (("kl_weight", kl_weight), ("largest", largest)):
         if not number > 0:
             raise ValueError(f"{name} must be above 0; received {number}.")

@@ -63,6 +63,19 @@ def test_advantage_weighting_by_hand():
     torch.testing.assert_close(capped.logp.exp(), torch.tensor([2 / 3, 1 / 3], dtype=F64), **CLOSE)
 
 
+def test_advantages_and_their_cap_against_plain_sums():
+    logp, rewards = random_logp(6), random_rewards(6)
+    chances, worth = logp.exp().tolist(), rewards.tolist()
+    baseline = sum(p * r for p, r in zip(chances, worth, strict=True))
+    weights = [min(math.exp((r - baseline) / 0.6), 1.1) for r in worth]
+    assert 0 < weights.count(1.1) < 6
+    partition = sum(p * w for p, w in zip(chances, weights, strict=True))
+    found = advantage_weighted_optimum(logp, rewards, kl_weight=0.6, largest=1.1)
+    expected = torch.tensor([p * w / partition for p, w in zip(chances, weights, strict=True)], dtype=F64)
+    torch.testing.assert_close(found.logp.exp(), expected, **CLOSE)
+    assert math.isclose(found.log_partition, math.log(partition), rel_tol=1e-10)
+
+
 def test_growing_by_hand():
     # Six texts alike, rewards 1 … 6. Above 2: four left; above 4 of the same sample: two of six. The second
     # Grow draws from those two: above 5 is one of two.
@@ -82,9 +95,10 @@ def test_growing_by_hand():
 
 
 @settings(deadline=None, max_examples=40)
-@given(st.integers(0, 10**6), st.floats(-1.5, 1.5))
-def test_the_price_of_filtering_is_the_logarithm_of_what_is_kept(seed, threshold):
+@given(st.integers(0, 10**6), st.integers(0, 28))
+def test_the_price_of_filtering_is_the_logarithm_of_what_is_kept(seed, place):
     logp, rewards = random_logp(30, seed), random_rewards(30, seed + 1)
+    threshold = float(rewards.sort().values[place])  # at least the highest reward lies above it
     found = filtered_optimum(logp, rewards, threshold=threshold)
     kept = sum(p for p, r in zip(logp.exp().tolist(), rewards.tolist(), strict=True) if r > threshold)
     assert math.isclose(kl_divergence(found.logp, logp), -math.log(kept), rel_tol=1e-9, abs_tol=1e-12)
@@ -204,5 +218,14 @@ def test_bad_input(unchecked):
         weighted_optimum(logp, nothing)
     with pytest.raises(ValueError, match=re.escape("logp (4,), rewards (1, 4)")):
         filtered_optimum(logp, rewards[None], threshold=0.0)
-    with pytest.raises(ValueError, match="add up to"):
-        advantage_weighted_optimum(logp - 1, rewards, kl_weight=1.0)
+    with pytest.raises(ValueError, match=re.escape("logp (4,), log_weights (1, 4)")):
+        weighted_optimum(logp, rewards[None])
+    with pytest.raises(ValueError, match=re.escape("logp (4,), rewards (1, 4)")):
+        advantage_weighted_optimum(logp, rewards[None], kl_weight=1.0)
+    for call in (
+        lambda: advantage_weighted_optimum(logp - 1, rewards, kl_weight=1.0),
+        lambda: weighted_optimum(logp - 1, rewards),
+        lambda: filtered_optimum(logp - 1, rewards, threshold=-99.0),
+    ):
+        with pytest.raises(ValueError, match=re.escape("exp(logp) add up to 0.367879")):
+            call()

@@ -106,6 +106,12 @@ def test_without_smoothing_the_contrast_never_ceases_to_push():
     torch.testing.assert_close(loss[0], torch.tensor(30.0, dtype=F64), rtol=1e-12, atol=0)
 
 
+def test_an_output_impossible_under_the_other_instruction_is_told_apart_for_certain():
+    own, other = torch.tensor([-1.0]), torch.tensor([-math.inf])
+    assert two_way_contrast_loss(own, other, label_smoothing=0.0).tolist() == [0.0]
+    assert two_way_contrast_loss(own, other, label_smoothing=0.2).tolist() == [math.inf]
+
+
 def test_several_instructions_by_hand():
     # Shares 1/2, 1/3, 1/6; the second is its own; ε = 0.2 in two halves: log 3 · 0.8 + (log 2 + log 6) · 0.1.
     logp = torch.tensor([[3.0, 2.0, 1.0]], dtype=F64).log()
