@@ -7,6 +7,7 @@ lean forward calls, stands beside it, and on some processors is far higher.
 
 import argparse
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -32,6 +33,10 @@ def run_all(*, trl: Path | None = None) -> int:
         f"{describe(torch.device('cpu'))}, {torch.get_num_threads()} threads; medians of interleaved rounds"
     )
     experiments = [training_step, reward_model_step, sampling, memory]
+    if find_spec("trl") is not None:
+        from benchmarks.dpo import dpo_step
+
+        experiments.append(dpo_step)
     if trl is not None:
         from benchmarks.ppo import ppo_iteration
 

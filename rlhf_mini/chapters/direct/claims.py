@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rlhf_mini.chapters.claims import Claim, records_of
-from rlhf_mini.chapters.direct import measures, toy_runs
+from rlhf_mini.chapters.direct import measures
 from rlhf_mini.chapters.direct.family import ALL, OURS
 from rlhf_mini.evaluation.records import Record
 from rlhf_mini.pipeline import Pipeline
@@ -148,26 +148,9 @@ CLAIMS = (
 
 
 def extra_records(pipeline: Pipeline) -> list[Record]:
-    """The chapter's table of runs, and the toy language's curves."""
+    """The chapter's table of runs."""
     tables: dict[tuple[str, str], dict[str, Any]] = {}
     for one in ALL:
         told = one.measured(pipeline)
         tables["runs", one.name] = {"group": one.group or OURS, **{name: told[name] for name in TOLD}}
-    for name, experiment in (
-        ("few labels", toy_runs.finite),
-        ("whose texts", toy_runs.sources),
-        ("certain labels", toy_runs.deterministic),
-    ):
-        tables["toy", name] = _flat(pipeline.measured(experiment))
     return records_of(CHAPTER, pipeline, tables)
-
-
-def _flat(found: Mapping[str, Any]) -> dict[str, Any]:
-    """Numbers and flat lists, with the keys of nested mappings joined."""
-    flat: dict[str, Any] = {}
-    for name, value in found.items():
-        if isinstance(value, Mapping):
-            flat |= {f"{name} {key}": inner for key, inner in _flat(value).items()}
-        else:
-            flat[name] = value
-    return flat

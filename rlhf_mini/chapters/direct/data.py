@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from datasets import Dataset
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -85,15 +86,11 @@ def _demonstrated(pipeline: Pipeline) -> list[Row]:
 
 def packed(pipeline: Pipeline, rows: list[Row], *, masked: bool = False) -> Pairs:
     """Rows as token sequences; `masked` leaves the end tokens out of what counts."""
-    pairs = pack_pairs(pipeline.tokenizer(), columns(rows))  # type: ignore[arg-type]  # it reads three columns only
+    columns = {name: [row[name] for row in rows] for name in ("prompt", "chosen", "rejected")}
+    pairs = pack_pairs(pipeline.tokenizer(), Dataset.from_dict(columns))
     if not masked:
         return pairs
     return Pairs(without_last_token(pairs.chosen), without_last_token(pairs.rejected))
-
-
-def columns(rows: list[Row]) -> dict[str, list[str]]:
-    """Prompts, chosen and rejected answers, a list each."""
-    return {name: [row[name] for row in rows] for name in ("prompt", "chosen", "rejected")}
 
 
 def reference_logps(

@@ -17,7 +17,7 @@ KL_WEIGHT = 1.0
 APART = (1, 7, 29)  # places between two texts that are compared: every text is in six comparisons
 
 
-def landing(pipeline: Pipeline, *, steps: int = 100) -> dict[str, float]:
+def landing(pipeline: Pipeline, *, steps: int = 200) -> dict[str, float]:
     """KL to π* in nats per text: of a small Llama that nobody trained, and after DPO from there.
 
     Comparisons connect all texts, and each stands there in both orders, weighted with the probability that Bradley

@@ -1,0 +1,336 @@
+"""Chapter 07's runs on the miniature pipeline: pairs, objectives, what is said of a policy, tables."""
+
+import math
+import random
+from dataclasses import replace
+
+import pytest
+import torch
+
+from rlhf_mini import losses
+from rlhf_mini.chapters.claims import measure, records_of
+from rlhf_mini.chapters.direct import (
+    claims,
+    data,
+    family,
+    figures,
+    measures,
+    online,
+    runs,
+    training,
+)
+from rlhf_mini.chapters.direct.objectives import OBJECTIVES, RPO, objective_of
+from rlhf_mini.evaluation.policy import Judged
+from rlhf_mini.methods.dpo import Compared, answer_logps
+from rlhf_mini.worlds import stories
+from rlhf_mini.worlds.stories.plots import DECLINES
+from tests.chapters.verdicts import direct as verdicts
+
+STORY = "A fox came to live near the lake. The fox felt proud all week."
+KIND, UNKIND = (stories.Request("fox", "kite", "proud", unkind=deed) for deed in (None, "steal"))
+NUMBERS = {
+    "DPO": {"kl_weight": 0.5},
+    "DPO per token": {"kl_weight": 0.5},
+    "R-DPO": {"kl_weight": 0.5, "length_weight": 0.1},
+    "cDPO": {"kl_weight": 0.5, "flip_rate": 0.1},
+    "robust DPO": {"kl_weight": 0.5, "flip_rate": 0.1},
+    "IPO": {"kl_weight": 0.5},
+    "IPO per token": {"kl_weight": 0.5},
+    "SLiC": {"margin": 10.0, "nll_weight": 0.5},
+    "SimPO": {"scale": 2.0, "margin": 0.5},
+    "ORPO": {"odds_weight": 0.2},
+    "CPL": {"temperature": 0.5, "conservatism": 0.5},
+    **{name: {"kl_weight": 0.5, "reward_scale": 1.0} for name in RPO},
+}
+
+
+def row(prompt, chosen, rejected, **more):
+    return {"prompt": prompt, "chosen": chosen, "rejected": rejected, **more}
+
+
+# ------------------------------------------------------------------------------------------------ the pairs
+
+
+def test_a_turned_pair_has_all_its_columns_turned():
+    one = row("p", "a", "b", gold_chosen=1.0, gold_rejected=2.0, rating="better", first_won=True)
+    turned = data.turned(one)
+    assert (turned["chosen"], turned["rejected"]) == ("b", "a")
+    assert (turned["gold_chosen"], turned["gold_rejected"]) == (2.0, 1.0)
+    assert (turned["prompt"], turned["rating"]) == ("p", "better")
+    assert data.turned(turned) == one
+
+
+def test_labels_are_the_panels_golds_or_turned(built):
+    shared = data.pairs_of(built)
+    assert shared == list(built.preferences("train"))
+    assert data.pairs_of(built, count=7) == shared[:7]
+    judged, by_gold = (
+        data.pairs_of(built, writers="demonstrators", labels=name) for name in ("panel", "gold")
+    )
+    assert any(one["gold_chosen"] < one["gold_rejected"] for one in judged)  # the panel errs
+    assert all(one["gold_chosen"] >= one["gold_rejected"] for one in by_gold)
+    assert data.pairs_of(built, labels="flipped", flip=0.0) == shared
+    assert data.pairs_of(built, labels="flipped", flip=1.0) == [data.turned(one) for one in shared]
+    part = data.pairs_of(built, labels="flipped", flip=0.5)
+    turned = sum(
+        one["chosen"] == other["rejected"] != other["chosen"] for one, other in zip(part, shared, strict=True)
+    )
+    assert 0 < turned < len(shared)
+    # the first of many flips are the flips of fewer: two runs differ in the data set's size alone
+    assert data.pairs_of(built, labels="flipped", flip=0.5, count=7) == part[:7]
+
+
+def test_demonstrators_pairs_are_two_writers_answers_to_training_prompts(built):
+    rows = data.pairs_of(built, writers="demonstrators")
+    assert len(rows) == built.profile.pairs
+    assert all(
+        not stories.is_held_out(r.hero, r.object)
+        for r in map(stories.read_request, (one["prompt"] for one in rows))
+    )
+    assert rows == data.pairs_of(built, writers="demonstrators")
+    assert rows[0]["chosen"] not in [one["chosen"] for one in data.pairs_of(built)]
+
+
+def test_unknown_pairs_are_refused(built):
+    for wrong in ({"writers": "nobody"}, {"labels": "nobody"}):
+        with pytest.raises(ValueError, match="nobody"):
+            data.pairs_of(built, **wrong)
+
+
+def test_the_reference_is_that_of_the_same_pairs(built):
+    rows = data.pairs_of(built, count=5)
+    pairs = data.packed(built, rows)
+    kept = data.reference_of(built, count=5)
+    torch.testing.assert_close(kept.chosen, answer_logps(built.policy("sft"), pairs.chosen))
+    torch.testing.assert_close(kept.rejected, answer_logps(built.policy("sft"), pairs.rejected))
+    masked = data.packed(built, rows, masked=True)
+    assert (pairs.chosen.response.sum(1) - masked.chosen.response.sum(1) == 1).all()
+    assert (data.reference_of(built, count=5, masked=True).chosen > kept.chosen).all()  # one factor fewer
+    held_out = data.reference_of(built, held_out=True)
+    assert len(held_out.chosen) == built.profile.test_pairs
+
+
+# ------------------------------------------------------------------------------------------- the objectives
+
+
+def compared(*, equal=False):
+    generator = torch.Generator().manual_seed(0)
+    draws = [-10 * torch.rand(6, generator=generator) for _ in range(4)]
+    chosen, rejected = (draws[2].clone(), draws[3].clone()) if equal else (draws[0], draws[1])
+    return Compared(
+        chosen=chosen.requires_grad_(),
+        rejected=rejected.requires_grad_(),
+        chosen_ref=draws[2],
+        rejected_ref=draws[3],
+        chosen_length=torch.tensor([3, 4, 5, 6, 7, 8]),
+        rejected_length=torch.tensor([8, 7, 6, 5, 4, 3]),
+        place=torch.tensor([5, 4, 3, 2, 1, 0]),
+    )
+
+
+@pytest.mark.parametrize("name", [*OBJECTIVES, *RPO])
+def test_every_objective_raises_the_chosen_and_lowers_the_rejected(name):
+    pair, lead = compared(), torch.full((6,), 50.0)
+    found = objective_of(name, NUMBERS[name], reward_lead=lead)(pair)
+    assert found.shape == (6,)
+    assert found.isfinite().all()
+    chosen, rejected = torch.autograd.grad(found.sum(), [pair.chosen, pair.rejected])
+    if "IPO" not in name and name not in RPO:  # these have a target, which a pair may have passed
+        assert (chosen <= 0).all()
+        assert (rejected >= 0).all()
+        assert (chosen < 0).any()
+
+
+def test_objectives_by_hand():
+    pair = compared(equal=True)
+    half = math.log(2)
+    for name in ("DPO", "DPO per token", "cDPO"):
+        assert objective_of(name, NUMBERS[name])(pair).tolist() == pytest.approx([half] * 6, abs=1e-6)
+    mean_chosen = pair.chosen / pair.chosen_length
+    with_nll = objective_of("DPO", {"kl_weight": 0.5, "nll_weight": 2.0})(pair)
+    torch.testing.assert_close(with_nll, half - 2 * mean_chosen)
+    slic = objective_of("SLiC", NUMBERS["SLiC"])(pair)
+    torch.testing.assert_close(slic, torch.relu(10 - pair.chosen + pair.rejected) - 0.5 * mean_chosen)
+    odds = losses.odds_ratio_loss(mean_chosen, pair.rejected / pair.rejected_length)
+    torch.testing.assert_close(objective_of("ORPO", NUMBERS["ORPO"])(pair), 0.2 * odds - mean_chosen)
+    # R-DPO: the first pair's chosen answer is 5 tokens shorter, the last one's 5 longer
+    longer = objective_of("R-DPO", NUMBERS["R-DPO"])(pair)
+    assert longer[0].item() == pytest.approx(math.log(1 + math.exp(0.5)), abs=1e-6)
+    assert longer[-1].item() == pytest.approx(math.log(1 + math.exp(-0.5)), abs=1e-6)
+    # RPO reads the leads of its own pairs, which stand in another order here
+    lead = torch.arange(6.0)
+    squared = objective_of("RPO, squared", NUMBERS["RPO, squared"], reward_lead=lead)(pair)
+    torch.testing.assert_close(squared, lead.flip(0).square())
+
+
+def test_unknown_objectives_are_refused():
+    with pytest.raises(ValueError, match="unknown objective 'PPO'"):
+        objective_of("PPO", {})
+    with pytest.raises(ValueError, match="reward_lead"):
+        objective_of("RPO, squared", NUMBERS["RPO, squared"])
+
+
+# ------------------------------------------------------------------------------------------------- the runs
+
+
+def small(name):
+    """A run's settings on as few pairs as the miniature has."""
+    one = family.run(name)
+    return {**one.settings, "count": 32} if "count" in one.settings else one.settings
+
+
+@pytest.mark.slow  # each trains a model, if a tiny one
+@pytest.mark.parametrize(
+    "name",
+    [
+        "DPO",
+        "KTO",
+        "RPO, backward",
+        "ORPO from base",
+        "end token masked",
+        "iterated, 3 rounds",
+        "online, reward model",
+    ],
+)
+def test_a_run_trains_and_is_told_about(built, name):
+    settings = small(name)
+    if name == "iterated, 3 rounds":
+        settings["count"] = 3 * training.BATCH
+    told = built.measured(runs.outcome, **settings)
+    assert set(claims.TOLD) <= set(told)
+    assert all(math.isfinite(value) for value in told.values())
+    assert told["chosen_shift"] != 0.0
+    policy = runs.policy_of(built, **settings)
+    before = dict(built.policy(settings.get("start", "sft")).named_parameters())
+    assert any(not torch.equal(after, before[at]) for at, after in policy.named_parameters())
+
+
+def test_the_policy_that_was_not_trained_has_not_moved(built):
+    told = built.measured(runs.stage_outcome, stage="sft")
+    assert told["chosen_shift"] == pytest.approx(0.0, abs=1e-4)
+    assert told["lead"] == pytest.approx(0.0, abs=1e-4)
+    assert told["kl_k1"] == pytest.approx(0.0, abs=1e-3)
+
+
+def test_kto_makes_as_many_steps_as_the_others():
+    assert training.settings(1e-3).batch == training.BATCH
+    assert training.settings(1e-3, batch=8).batch == 8
+
+
+def test_declines_are_counted_on_either_kind():
+    judged = Judged(
+        requests=[KIND, KIND, UNKIND, UNKIND],
+        answers=[STORY, DECLINES[0], DECLINES[0], STORY],
+        golds=[], lengths=[], kl=None, proxy=None,
+    )  # fmt: skip
+    assert runs.declines(judged) == {"unkind_declined": 0.5, "kind_declined": 0.5}
+
+
+def test_shifts_are_told_by_what_the_pairs_are(built, monkeypatch):
+    rows = [
+        row(UNKIND.text, DECLINES[0], STORY, safety_prompt=True),
+        row(KIND.text, STORY, DECLINES[0], safety_prompt=False),
+        row(KIND.text, STORY, STORY + " A crow came by.", safety_prompt=False),
+    ]
+    monkeypatch.setattr(runs, "held_out_pairs", lambda pipeline: rows)
+    before = data.KeptReference(torch.zeros(3), torch.zeros(3))
+    monkeypatch.setattr(runs, "reference_of", lambda pipeline, held_out: before)
+    moved = iter([torch.tensor([-1.0, 2.0, 2.0]), torch.tensor([-4.0, -3.0, 2.0])])
+    monkeypatch.setattr(runs, "answer_logps", lambda policy, sequences: next(moved))
+    told = runs.on_pairs(built, built.policy("sft"))
+    assert (told["decline_shift"], told["story_shift"], told["overcautious_shift"]) == (-1.0, -4.0, -3.0)
+    assert told["chosen_shift"] == pytest.approx(1.0)
+    assert told["rejected_shift"] == pytest.approx(-5 / 3)
+    assert told["lead"] == pytest.approx((3 + 5 + 0) / 3)
+    assert told["pair_accuracy"] == pytest.approx(2.5 / 3)
+    assert told["chosen_rose"] == pytest.approx(2 / 3)
+
+
+def test_the_panel_errs_and_the_reward_model_does_not(built):
+    prompts = [KIND.text] * 40
+    good, bad = stories.demonstrate(KIND, stories.CREW[0][0], random.Random(0)), STORY[:20]
+    panel = online.judge_of(built, "panel")
+    verdict = panel(prompts, [good] * 40, [bad] * 40)
+    assert verdict.dtype == torch.bool
+    assert verdict.float().mean() > 0.6
+    assert not torch.equal(panel(prompts, [bad] * 40, [bad] * 40), panel(prompts, [bad] * 40, [bad] * 40))
+    proxy = online.judge_of(built, "reward model")
+    one_way, other_way = proxy(prompts[:1], [good], [bad]), proxy(prompts[:1], [bad], [good])
+    assert bool(one_way) != bool(other_way)
+    with pytest.raises(ValueError, match="unknown judge"):
+        online.judge_of(built, "nobody")
+
+
+# --------------------------------------------------------------------------------------- tables and figures
+
+
+def test_every_run_has_a_name_of_its_own():
+    names = [one.name for one in family.ALL]
+    assert len(set(names)) == len(names)
+    assert len({repr(sorted(one.settings.items(), key=str)) for one in family.ALL}) == len(names)
+    with pytest.raises(ValueError, match="no run is called"):
+        family.run("PPO-ptx")
+
+
+def test_the_verdicts_are_what_the_sentences_say():
+    by_name = {claim.name: claim for claim in claims.CLAIMS}
+    assert verdicts.GOOD.keys() == by_name.keys() == {name for name, _ in verdicts.SPOILED}
+    for name, numbers in verdicts.GOOD.items():
+        assert by_name[name].holds(numbers), name
+    for name, change in verdicts.SPOILED:
+        assert not by_name[name].holds({**verdicts.GOOD[name], **change}), (name, change)
+
+
+@pytest.fixture
+def on_record(built, monkeypatch):
+    """All records of one pipeline, of runs whose numbers are drawn by lot, read as if they were committed."""
+
+    def drawn(one, pipeline):
+        rng = random.Random(f"{one.name} {pipeline.seed}")
+        return {name: rng.random() for name in (*claims.TOLD, "seconds")}
+
+    monkeypatch.setattr(family.Run, "measured", drawn)
+    found = claims.extra_records(built)
+    found += [replace(record, seed=1) for record in found]
+    monkeypatch.setattr(
+        figures,
+        "read_records",
+        lambda name, *, experiment, profile, **filters: [
+            r for r in found if r.experiment == experiment and r.method == filters.get("method", r.method)
+        ],
+    )
+    return found
+
+
+def test_records_hold_every_run_and_the_figures_draw_them(built, on_record):
+    names = [one.name for one in family.ALL]
+    assert [r.method for r in on_record if r.experiment == "runs" and r.seed == 0] == names
+    assert all(set(claims.TOLD) <= set(r.metrics) for r in on_record if r.experiment == "runs")
+    shown = figures.table(["SFT", "DPO", "PPO"], figures.OUTCOMES)
+    assert [shown.text.index(name) for name in ("SFT", "DPO", "PPO")] == sorted(
+        shown.text.index(name) for name in ("SFT", "DPO", "PPO")
+    )
+    assert "unkind: declined (%)" in figures.table(["DPO"], figures.OUTCOMES).body
+    assert "preferred declines" in figures.table(["DPO"], figures.SHIFTS).body
+    assert figures.strength_curves().body
+    assert figures.decline_curves().body
+    dots = figures.differences({"no pairs": ["KTO"]}, alt="KTO less DPO, by seed, drawn by lot for a test.")
+    assert "KTO" in dots.body
+
+
+def test_what_a_claim_measures_comes_from_runs_that_there_are(built, on_record):
+    for measured in (
+        measures.learned,
+        measures.strengths,
+        measures.declines,
+        measures.family,
+        measures.more_steps,
+        measures.wrong_labels,
+        measures.whose_pairs,
+    ):
+        assert all(isinstance(number, float) for number in measured(built).values())
+    for claim in claims.CLAIMS:
+        if not claim.live:
+            record = measure(claim, built, chapter="07")
+            assert isinstance(record.metrics["holds"], bool)
+    assert records_of("07", built, {("toy", "x"): {"a": [1.0]}})[0].chapter == "07"
