@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import rlhf_mini.methods.dpo as dpo_module
-from rlhf_mini.chapters.direct import family, ladder, landing
+from rlhf_mini.chapters.direct import claims, family, ladder, landing
 from rlhf_mini.chapters.direct.toy import LANGUAGE, ToyWorld
 from rlhf_mini.losses import dpo_loss
 from rlhf_mini.methods.dpo import Compared, KeptReference, answer_logp
@@ -203,7 +203,13 @@ def runs_of(monkeypatch, built):
             )
             for seed, found in enumerate(seeds)
         ]
-        monkeypatch.setattr(ladder, "read_records", lambda *where, **which: records)
+
+        def read_records(name, **which):  # what `claims.records` writes of the chapter's runs
+            assert (name, which["experiment"], which["method"]) == ("chapter_07", "runs", family.OURS)
+            assert set(ladder.BAND) <= set(claims.TOLD)
+            return records
+
+        monkeypatch.setattr(ladder, "read_records", read_records)
         return built
 
     return put

@@ -138,7 +138,7 @@ def in_the_band(pipeline: Pipeline) -> Seen:
     """Gold, KL and accuracy of the usual run, each against where one more good seed should fall."""
     here, profile = family.run(family.OURS).measured(pipeline), pipeline.profile.name
     try:
-        records = read_records("chapter_07", experiment="family", method=family.OURS, profile=profile)
+        records = read_records("chapter_07", experiment="runs", method=family.OURS, profile=profile)
     except (ValueError, FileNotFoundError):
         return True, f"gold {here['gold']:.2f}; no seeds of the profile {profile} on record".replace("-", "−")
     held, told = True, []
