@@ -76,7 +76,7 @@ def test_entropy_is_rewarded_and_value_weight_weighs(started):
         loss = partial(ppo_policy_loss, clip_range=0.2)
         losses.append(grid_ppo_loss(policy, values, batch, config=settings, policy_loss=loss))
     (plain, metrics), (bonus, _), (heavy, _) = losses
-    assert float(bonus) == pytest.approx(float(plain - 0.5 * metrics["entropy"]))
+    assert bonus.item() == pytest.approx((plain - 0.5 * metrics["entropy"]).item())
     assert float(heavy) == pytest.approx(float(plain + metrics["value_loss"]))
 
 
