@@ -77,7 +77,7 @@ def test_entropy_is_rewarded_and_value_weight_weighs(started):
         losses.append(grid_ppo_loss(policy, values, batch, config=settings, policy_loss=loss))
     (plain, metrics), (bonus, _), (heavy, _) = losses
     assert bonus.item() == pytest.approx((plain - 0.5 * metrics["entropy"]).item())
-    assert float(heavy) == pytest.approx(float(plain + metrics["value_loss"]))
+    assert heavy.item() == pytest.approx((plain + metrics["value_loss"]).item())
 
 
 def test_what_has_moved_is_measured_from_the_policy_that_played(started):
