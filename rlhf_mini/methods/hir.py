@@ -29,10 +29,11 @@ from rlhf_mini.estimators import token_entropy
 from rlhf_mini.loop import OptimizerConfig, fit
 from rlhf_mini.losses import instruction_contrast_loss, smoothed_token_loss
 from rlhf_mini.methods.answers import Drawing
+from rlhf_mini.methods.dpo import answer_logp
 from rlhf_mini.methods.mixed_batches import mixed_batches
 from rlhf_mini.methods.raft import OnRound
 from rlhf_mini.methods.sft import check_fits
-from rlhf_mini.models import response_logp, token_logits
+from rlhf_mini.models import token_logits
 from rlhf_mini.tensors import align_to_tokens, masked_sum, token_logp
 
 Task = tuple[str, str]  # an instruction, and a query that it is about; the query may be empty
@@ -244,7 +245,7 @@ def _contrast_losses(
         if instruction != row.fulfilled
     ]
     packed = pack_hindsight(tokenizer, others, ask=ask).to(policy.device)
-    logp = response_logp(policy, packed.tokens, packed.mask, packed.response).sum(1)
+    logp = answer_logp(policy, packed)
     means = (logp / packed.response.sum(1)).view(len(rows), -1)
     first = torch.zeros(len(rows), dtype=torch.int64, device=own.device)
     return instruction_contrast_loss(

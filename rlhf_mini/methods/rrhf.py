@@ -25,9 +25,9 @@ from rlhf_mini.data.chat import pack_texts
 from rlhf_mini.loop import Hook, OptimizerConfig, fit
 from rlhf_mini.losses import best_answer_loss, rrhf_ranking_loss
 from rlhf_mini.methods.answers import Answers
+from rlhf_mini.methods.dpo import answer_logp
 from rlhf_mini.methods.mixed_batches import mixed_batches
 from rlhf_mini.methods.sft import check_fits
-from rlhf_mini.models import response_logp
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,8 +80,7 @@ def rrhf(
 
     def loss_fn(batch: tuple[Sequences, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         sequences, rewards = batch
-        per_token = response_logp(policy, sequences.tokens, sequences.mask, sequences.response)
-        logp = per_token.sum(1).view(-1, samples)  # 0 off the response
+        logp = answer_logp(policy, sequences).view(-1, samples)
         means = logp / sequences.response.sum(1).view(-1, samples)
         ranking, best = rrhf_ranking_loss(means, rewards).mean(), best_answer_loss(logp, rewards).mean()
         metrics = {"ranking_loss": ranking, "best_loss": best, "ordered": ordered_share(means, rewards)}

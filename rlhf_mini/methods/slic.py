@@ -22,9 +22,9 @@ from rlhf_mini.data.chat import pack_texts
 from rlhf_mini.loop import Hook, OptimizerConfig, fit
 from rlhf_mini.losses import slic_loss
 from rlhf_mini.methods.answers import Answers
+from rlhf_mini.methods.dpo import answer_logp
 from rlhf_mini.methods.mixed_batches import mixed_batches
 from rlhf_mini.methods.sft import check_fits
-from rlhf_mini.models import response_logp
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,16 +105,13 @@ def slic(
         for rows in mixed_batches(len(pairs), batch=config.batch, epochs=config.epochs, generator=generator):
             yield pairs.rows(rows).to(policy.device), targets.rows(rows).to(policy.device)
 
-    def logp_of(sequences: Sequences) -> Tensor:
-        return response_logp(policy, sequences.tokens, sequences.mask, sequences.response).sum(1)
-
     def loss_fn(batch: tuple[Pairs, Sequences]) -> tuple[Tensor, dict[str, Tensor]]:
         of_pairs, of_targets = batch
-        chosen, rejected = logp_of(of_pairs.chosen), logp_of(of_pairs.rejected)
+        chosen, rejected = answer_logp(policy, of_pairs.chosen), answer_logp(policy, of_pairs.rejected)
         losses = slic_loss(
             chosen,
             rejected,
-            logp_of(of_targets),
+            answer_logp(policy, of_targets),
             margin=config.margin,
             target_weight=config.target_weight,
         )

@@ -82,6 +82,13 @@ def _level(label: str, name: str, metric: str, role: str) -> Level:
     return Level(label, sum(values) / len(values), role)
 
 
+def _ends(metric: str, unit: str) -> str:
+    """What a metric is on average over seeds at the smallest and the largest β, in words."""
+    ys = _curve("", "policy", metric).ys.mean(axis=0)
+    low, high = min(BETAS.values()), max(BETAS.values())
+    return f"{ys[0]:.2f} {unit} at β = {low:g}, {ys[-1]:.2f} at β = {high:g}.".replace("-", "−")
+
+
 def strength_curves() -> Picture:
     """Gold on kind and on unkind requests, and the distance travelled, by β."""
     gold = learning_curves(
@@ -95,13 +102,13 @@ def strength_curves() -> Picture:
         ],
         xlabel=BETA_AXIS,
         ylabel="gold",
-        alt="Gold by β: on kind requests it is highest for a β between the ends, on unkind ones it falls steeply as β gets small.",
+        alt="Gold by β, on kind and on unkind requests apart, beside PPO's and the SFT model's.",
     )
     distance = learning_curves(
         [_curve("KL", "policy", "kl_k1")],
         xlabel=BETA_AXIS,
         ylabel="KL to the SFT model (nats per answer)",
-        alt="The divergence from the SFT model by β: it grows from half a nat to about five as β falls from 3 to 0.1.",
+        alt=f"The divergence from the SFT model by β. {_ends('kl_k1', 'nats')}",
     )
     return beside(gold, distance)
 
@@ -116,8 +123,7 @@ def decline_curves() -> Picture:
         ],
         xlabel=BETA_AXIS,
         ylabel="share of unkind requests",
-        alt="The share of unkind requests that are politely declined, by β: it stays near the SFT model's for large β and falls to "
-        "almost nothing for small.",
+        alt=f"The share of unkind requests that are politely declined, by β. {_ends('unkind_declined', 'of them')}",
     )
     shifts = learning_curves(
         [
@@ -127,6 +133,7 @@ def decline_curves() -> Picture:
         levels=[Level("as before", 0.0)],
         xlabel=BETA_AXIS,
         ylabel="mean log-ratio (nats)",
-        alt="Held-out pairs of a decline that was preferred and a story that was not: by β, both lose probability, the story more.",
+        alt="Held-out pairs of a decline that was preferred and a story that was not: the mean log-ratio of either, by β. "
+        f"The declines: {_ends('decline_shift', 'nats')} The stories: {_ends('story_shift', 'nats')}",
     )
     return beside(shares, shifts)
