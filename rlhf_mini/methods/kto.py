@@ -5,7 +5,8 @@ with is not another answer but the policy's mean log-ratio, an estimate of KL(π
 off answers that belong to *other* prompts of the batch, which costs no sampling. Here as there the answers of
 a batch are moved on by one, the mean is not let below 0, and no gradient flows through it.
 
-Simplifications: none but the optimiser, which is the library's AdamW.
+Simplifications: λ_D is 1; a batch holds answers of similar length, so that those moved on are of similar
+length too; the optimiser is the library's AdamW.
 """
 
 from collections.abc import Iterator, Sequence
