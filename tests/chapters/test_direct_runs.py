@@ -11,6 +11,7 @@ from rlhf_mini import losses
 from rlhf_mini.chapters.claims import measure, records_of
 from rlhf_mini.chapters.direct import (
     claims,
+    course,
     data,
     family,
     figures,
@@ -24,7 +25,6 @@ from rlhf_mini.evaluation.policy import Judged
 from rlhf_mini.methods.dpo import Compared, answer_logps
 from rlhf_mini.worlds import stories
 from rlhf_mini.worlds.stories.plots import DECLINES
-from tests.chapters.verdicts import direct as verdicts
 
 STORY = "A fox came to live near the lake. The fox felt proud all week."
 KIND, UNKIND = (stories.Request("fox", "kite", "proud", unkind=deed) for deed in (None, "steal"))
@@ -40,6 +40,9 @@ NUMBERS = {
     "SimPO": {"scale": 2.0, "margin": 0.5},
     "ORPO": {"odds_weight": 0.2},
     "CPL": {"temperature": 0.5, "conservatism": 0.5},
+    "DPO, fading": {"kl_weight": 0.5},
+    "DPO, apart": {"kl_weight": 0.5},
+    "KTO at zero": {"kl_weight": 0.5},
     **{name: {"kl_weight": 0.5, "reward_scale": 1.0} for name in RPO},
 }
 
@@ -163,6 +166,19 @@ def test_objectives_by_hand():
     torch.testing.assert_close(squared, lead.flip(0).square())
 
 
+def test_the_steps_from_dpo_to_kto_by_hand():
+    pair = compared()
+    chosen, rejected = (log_ratio / 2 for log_ratio in pair.log_ratios)  # β is 0.5
+    found = {
+        name: objective_of(name, NUMBERS[name])(pair) for name in ("DPO, fading", "DPO, apart", "KTO at zero")
+    }
+    torch.testing.assert_close(found["DPO, fading"], 1 / (1 + (chosen - rejected).exp()))
+    apart = (torch.log1p((-chosen).exp()) + torch.log1p(rejected.exp())) / 2
+    torch.testing.assert_close(found["DPO, apart"], apart)
+    both = (1 / (1 + chosen.exp()) + 1 / (1 + (-rejected).exp())) / 2
+    torch.testing.assert_close(found["KTO at zero"], both)
+
+
 def test_unknown_objectives_are_refused():
     with pytest.raises(ValueError, match="unknown objective 'PPO'"):
         objective_of("PPO", {})
@@ -272,13 +288,32 @@ def test_every_run_has_a_name_of_its_own():
         family.run("PPO-ptx")
 
 
-def test_the_verdicts_are_what_the_sentences_say():
-    by_name = {claim.name: claim for claim in claims.CLAIMS}
-    assert verdicts.GOOD.keys() == by_name.keys() == {name for name, _ in verdicts.SPOILED}
-    for name, numbers in verdicts.GOOD.items():
-        assert by_name[name].holds(numbers), name
-    for name, change in verdicts.SPOILED:
-        assert not by_name[name].holds({**verdicts.GOOD[name], **change}), (name, change)
+def test_the_course_is_told_in_blocks(built):
+    told = built.measured(course.course, kl_weight=0.5)
+    steps = min(family.PAIRS, built.profile.pairs) // training.BATCH
+    assert len(told["step"]) == len(told["chosen"]) == -(-steps // course.BLOCK)
+    assert told["loss"][0] == pytest.approx(math.log(2), abs=0.05)
+    assert all(0 <= share <= 1 for share in told["accuracy"])
+
+
+def test_the_course_averages_what_was_logged(built, monkeypatch):
+    logged = [{name: float(step) for name in course.LOGGED} for step in range(7)]
+    monkeypatch.setattr(course, "dpo", lambda *models, **settings: logged)
+    told = course.course(built, kl_weight=0.5)
+    assert told == {"step": [3.0, 6.5], **{name: [2.0, 5.5] for name in course.LOGGED}}
+
+
+def test_answers_are_those_of_the_runs(built):
+    cards = course.answers_of(built, KIND, ["SFT", "PPO"])
+    assert list(cards) == ["SFT", "PPO"]
+    assert cards["SFT"].gold == stories.gold(KIND, cards["SFT"].text).total
+    assert course.answers_of(built, KIND, ["SFT"])["SFT"] == cards["SFT"]
+
+
+def test_runs_are_grouped_in_their_order():
+    found = figures.groups(family.FAMILY)
+    assert [name for names in found.values() for name in names] == [one.name for one in family.FAMILY]
+    assert found["no pairs"] == ["KTO"]
 
 
 @pytest.fixture
@@ -314,6 +349,8 @@ def test_records_hold_every_run_and_the_figures_draw_them(built, on_record):
     assert "preferred declines" in figures.table(["DPO"], figures.SHIFTS).body
     assert figures.strength_curves().body
     assert figures.decline_curves().body
+    assert figures.course_curves().body
+    assert figures.hunt_curves().body
     dots = figures.differences({"no pairs": ["KTO"]}, alt="KTO less DPO, by seed, drawn by lot for a test.")
     assert "KTO" in dots.body
 

@@ -1,10 +1,13 @@
 """What chapter 07 claims, measured on one pipeline: `rlhf-mini claims 07` prints it and writes the records."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from rlhf_mini.chapters.claims import Claim, records_of
 from rlhf_mini.chapters.direct import measures
+from rlhf_mini.chapters.direct.bug_hunt import hunt, symptoms
+from rlhf_mini.chapters.direct.course import course
 from rlhf_mini.chapters.direct.family import ALL, OURS
 from rlhf_mini.evaluation.records import Record
 from rlhf_mini.pipeline import Pipeline
@@ -144,13 +147,28 @@ CLAIMS = (
         ),
         live=False,
     ),
+    Claim(
+        "bug hunt",
+        "With a reference that moves along, the loss stays at log 2 to six digits, and the policy ends further from the optimum than it "
+        "began, by two fifths or more; with one that is frozen it ends at less than half the distance.",
+        hunt,
+        lambda m: (
+            abs(m["loss wrong"] - math.log(2)) < 1e-6
+            and m["distance wrong"] > 1.4 * m["start"]
+            and m["distance right"] < 0.5 * m["start"]
+        ),
+    ),
 )
 
 
 def extra_records(pipeline: Pipeline) -> list[Record]:
-    """The chapter's table of runs."""
+    """The chapter's table of runs, and what two trainings logged on the way."""
     tables: dict[tuple[str, str], dict[str, Any]] = {}
     for one in ALL:
         told = one.measured(pipeline)
         tables["runs", one.name] = {"group": one.group or OURS, **{name: told[name] for name in TOLD}}
+    for way in ("wrong", "right"):
+        tables["bug hunt", way] = pipeline.measured(symptoms, way=way)
+    for name, kl_weight in (("β = 1", 1.0), ("β = 0.1", 0.1)):
+        tables["course", name] = pipeline.measured(course, kl_weight=kl_weight)
     return records_of(CHAPTER, pipeline, tables)

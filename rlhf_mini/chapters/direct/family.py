@@ -82,6 +82,12 @@ FAMILY = (
     _direct("no reference", "CPL", "CPL", temperature=0.1, conservatism=0.5),
     _direct("no pairs", "KTO", "KTO", kl_weight=KL_WEIGHT),
 )
+BETWEEN = (
+    _direct("from DPO to KTO", "fading", "DPO, fading"),
+    _direct("from DPO to KTO", "apart", "DPO, apart"),
+    _direct("from DPO to KTO", "apart, β = 0.3", "DPO, apart", kl_weight=0.3),
+    _direct("from DPO to KTO", "both: KTO with z₀ = 0", "KTO at zero"),
+)
 CURES = (
     _direct("β = 0.1 and", "NLL term", kl_weight=0.1, nll_weight=1.0),
     _direct("β = 0.1 and", "end token masked", data={"masked": True}, kl_weight=0.1),
@@ -102,7 +108,7 @@ OWN_PAIRS = (
     _own_pairs("online, panel", "online", judge="panel"),
     _own_pairs("online, reward model", "online", judge="reward model"),
 )
-ALL = (*STAGES, *STRENGTHS, *CONTROLS, *FAMILY, *STEPS, *CURES, *LABELS, *OTHER_PAIRS, *OWN_PAIRS)
+ALL = (*STAGES, *STRENGTHS, *CONTROLS, *FAMILY, *BETWEEN, *STEPS, *CURES, *LABELS, *OTHER_PAIRS, *OWN_PAIRS)
 
 
 def run(name: str) -> Run:

@@ -4,11 +4,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from rlhf_mini.chapters.direct.family import CONTROLS, OURS
+from rlhf_mini.chapters.direct.bug_hunt import symptom_figures
+from rlhf_mini.chapters.direct.family import CONTROLS, OURS, Run
 from rlhf_mini.chapters.direct.measures import BETAS
 from rlhf_mini.evaluation import read_records, records_table
 from rlhf_mini.evaluation.records import Record
-from rlhf_mini.reader import Curve, Level, Picture, beside, learning_curves, records, seed_dots
+from rlhf_mini.reader import (
+    Curve,
+    Level,
+    Picture,
+    beside,
+    learning_curves,
+    records,
+    seed_dots,
+    training_curves,
+)
 
 BETA_AXIS = "β, reward per nat (log scale)"
 OUTCOMES = {
@@ -48,6 +58,14 @@ def table(names: Sequence[str], columns: Mapping[str, str], *, decimals: int = 2
             told["accuracy"] = 100 * told["pair_accuracy"]
             rows.append(replace(record, metrics={key: told[key] for key in columns}))
     return records(records_table(rows, metrics=columns, decimals=decimals))
+
+
+def groups(runs: Sequence[Run]) -> dict[str, list[str]]:
+    """Runs by the group they stand in: heading → names, in order."""
+    found: dict[str, list[str]] = {}
+    for one in runs:
+        found.setdefault(one.group, []).append(one.name)
+    return found
 
 
 def differences(groups: Mapping[str, Sequence[str]], *, alt: str) -> Picture:
@@ -137,3 +155,36 @@ def decline_curves() -> Picture:
         f"The declines: {_ends('decline_shift', 'nats')} The stories: {_ends('story_shift', 'nats')}",
     )
     return beside(shares, shifts)
+
+
+def course_curves() -> Picture:
+    """The mean log-ratio of chosen and rejected answers along the training, by β."""
+    panels = []
+    for record in ("β = 1", "β = 0.1"):
+        ways = [found.metrics for found in recorded("course", method=record)]
+        curves = [
+            Curve("chosen", "data", ways[0]["step"], [way["chosen"] for way in ways]),
+            Curve("rejected", "loss", ways[0]["step"], [way["rejected"] for way in ways]),
+        ]
+        ends = [float(curve.ys[:, -1].mean()) for curve in curves]
+        panels.append(
+            training_curves(
+                curves,
+                levels=[Level("as before", 0.0)],
+                xlabel="step",
+                ylabel=f"mean log-ratio, {record} (nats)",
+                alt=f"Mean log-ratio of the chosen and the rejected answers of each batch along DPO's training with "
+                f"{record}. At the end the chosen stand at {ends[0]:.2f} nats, the rejected at {ends[1]:.2f}.".replace(
+                    "-", "−"
+                ),
+            )
+        )
+    return beside(*panels)
+
+
+def hunt_curves() -> Picture:
+    """The bug hunt's two trainings, from the records."""
+    wrong, right = (
+        [dict(one.metrics) for one in recorded("bug hunt", method=way)] for way in ("wrong", "right")
+    )
+    return symptom_figures(wrong, right)

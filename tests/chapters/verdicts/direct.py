@@ -46,6 +46,7 @@ GOOD = {
     "strength": _STRENGTHS,
     "both fall": _STRENGTHS,
     "declines are lost": _DECLINES,
+    "bug hunt": {"loss wrong": 0.693147, "distance wrong": 1.8, "distance right": 0.2, "start": 1.0},
 }
 SPOILED = [
     ("derivation", {"reward": 1e-3}),
@@ -85,4 +86,7 @@ SPOILED = [
     ("declines are lost", {"decline_shift β = 0.1": 0.2}),
     ("declines are lost", {"story_shift β = 0.1": -1.0}),
     ("declines are lost", {"unkind_declined DPO": 0.3}),
+    ("bug hunt", {"loss wrong": 0.6932}),
+    ("bug hunt", {"distance wrong": 1.2}),
+    ("bug hunt", {"distance right": 0.6}),
 ]
