@@ -310,6 +310,19 @@ def test_answers_are_those_of_the_runs(built):
     assert course.answers_of(built, KIND, ["SFT"])["SFT"] == cards["SFT"]
 
 
+def test_declines_are_told_wording_by_wording(built, monkeypatch):
+    wordings = [DECLINES[0], DECLINES[1], DECLINES[0], DECLINES[2], STORY]
+    rows = [row(UNKIND.text, wording, STORY, safety_prompt=True) for wording in wordings]
+    rows.append(row(KIND.text, DECLINES[0], STORY, safety_prompt=False))
+    monkeypatch.setattr(measures, "held_out_pairs", lambda pipeline: rows)
+    said = iter([torch.zeros(4), torch.tensor([1.0, -13.0, 2.0, 0.5])])
+    monkeypatch.setattr(measures, "answer_logps", lambda policy, answers: next(said))
+    told = measures.wordings(built, name="PPO")
+    assert told == dict(zip(DECLINES, (1.5, -13.0, 0.5), strict=True))
+    monkeypatch.setattr(measures, "held_out_pairs", lambda pipeline: rows[-1:])
+    assert set(measures.wordings(built, name="PPO").values()) == {0.0}
+
+
 def test_runs_are_grouped_in_their_order():
     found = figures.groups(family.FAMILY)
     assert [name for names in found.values() for name in names] == [one.name for one in family.FAMILY]

@@ -162,11 +162,13 @@ CLAIMS = (
 
 
 def extra_records(pipeline: Pipeline) -> list[Record]:
-    """The chapter's table of runs, and what two trainings logged on the way."""
+    """The chapter's table of runs, and what single figures and sentences need beside it."""
     tables: dict[tuple[str, str], dict[str, Any]] = {}
     for one in ALL:
         told = one.measured(pipeline)
         tables["runs", one.name] = {"group": one.group or OURS, **{name: told[name] for name in TOLD}}
+    for name in measures.WORDED:
+        tables["wordings", name] = pipeline.measured(measures.wordings, name=name)
     for way in ("wrong", "right"):
         tables["bug hunt", way] = pipeline.measured(symptoms, way=way)
     for name, kl_weight in (("β = 1", 1.0), ("β = 0.1", 0.1)):

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from rlhf_mini.chapters.direct.data import packed, pairs_of
 from rlhf_mini.chapters.direct.family import PAIRS, RATE, run
-from rlhf_mini.chapters.direct.runs import policy_of
 from rlhf_mini.chapters.direct.training import settings
 from rlhf_mini.data.chat import answer
 from rlhf_mini.methods.dpo import dpo
@@ -43,11 +42,8 @@ def answers_of(pipeline: Pipeline, request: Request, names: Sequence[str]) -> di
     """What the policies of some runs write for one request, each with the same random numbers, and its gold."""
     cards = {}
     for name in names:
-        settings_of = run(name).settings
-        staged = settings_of.get("stage")
-        policy = pipeline.policy(staged) if staged else policy_of(pipeline, **settings_of)
         (text,) = answer(
-            policy,
+            run(name).policy(pipeline),
             pipeline.tokenizer(),
             [request.text],
             max_new_tokens=pipeline.profile.max_new_tokens,

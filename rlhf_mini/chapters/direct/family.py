@@ -6,6 +6,8 @@ Learning rates and strengths were chosen on seed 0, by gold on requests that no 
 from dataclasses import dataclass, field
 from typing import Any
 
+from transformers import PreTrainedModel
+
 from rlhf_mini.chapters.direct import runs
 from rlhf_mini.pipeline import Pipeline
 
@@ -27,6 +29,12 @@ class Run:
         if "stage" in self.settings:
             return pipeline.measured(runs.stage_outcome, **self.settings)
         return pipeline.measured(runs.outcome, **self.settings)
+
+    def policy(self, pipeline: Pipeline) -> PreTrainedModel:
+        """The run's policy, frozen; trained once, and kept."""
+        if "stage" in self.settings:
+            return pipeline.policy(self.settings["stage"])
+        return runs.policy_of(pipeline, **self.settings)
 
 
 def _direct(
@@ -98,6 +106,7 @@ LABELS = (
     _direct("labels", "30% turned, cDPO", "cDPO", data=FLIPS, kl_weight=KL_WEIGHT, flip_rate=FLIPPED),
     _direct("labels", "30% turned, robust", "robust DPO", data=FLIPS, kl_weight=KL_WEIGHT, flip_rate=FLIPPED),
     _direct("labels", "30% turned, IPO", "IPO", data=FLIPS, kl_weight=0.1),
+    _direct("labels", "30% turned, KTO", "KTO", data=FLIPS, kl_weight=KL_WEIGHT),
 )
 OTHER_PAIRS = (
     Run("other pairs", "8,000 pairs", {"method": "DPO", "numbers": {"kl_weight": KL_WEIGHT}, "rate": RATE}),

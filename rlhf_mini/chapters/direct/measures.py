@@ -4,14 +4,18 @@ from collections.abc import Sequence
 from typing import Any
 
 from rlhf_mini.chapters.direct import toy, toy_runs
+from rlhf_mini.chapters.direct.data import held_out_pairs, packed
 from rlhf_mini.chapters.direct.family import FLIPPED, OURS, run
+from rlhf_mini.methods.dpo import answer_logps
 from rlhf_mini.pipeline import Pipeline
+from rlhf_mini.worlds.stories.plots import DECLINES
 
 TOY_WEIGHT = 0.5  # β on the toy language
 TOY_WEIGHTS = (0.25, 0.5, 1.0)
 SHIFT_WEIGHTS = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.4, 2.0, 4.0, 8.0)
 CERTAIN_WEIGHTS = (0.1, 1.0)
 BETAS = {"β = 0.1": 0.1, "β = 0.3": 0.3, OURS: 1.0, "β = 3": 3.0}
+WORDED = (OURS, "β = 0.1", "KTO")  # the runs whose declines are looked at wording by wording
 REFERENCE_FREE = ("SimPO", "SLiC", "CPL")
 TURNED = f"{FLIPPED:.0%} turned"
 
@@ -131,7 +135,16 @@ def more_steps(pipeline: Pipeline) -> dict[str, float]:
 
 def wrong_labels(pipeline: Pipeline) -> dict[str, float]:
     """Three labels in ten turned round, by loss; and gold's labels."""
-    names = (OURS, "gold's", TURNED, f"{TURNED}, cDPO", f"{TURNED}, robust", f"{TURNED}, IPO")
+    names = (
+        OURS,
+        "gold's",
+        TURNED,
+        f"{TURNED}, cDPO",
+        f"{TURNED}, robust",
+        f"{TURNED}, IPO",
+        "KTO",
+        f"{TURNED}, KTO",
+    )
     return ends(pipeline, names, "gold", "kl_k1")
 
 
@@ -141,3 +154,21 @@ def whose_pairs(pipeline: Pipeline) -> dict[str, float]:
         OURS, "8,000 pairs", "demonstrators' pairs", "iterated, 3 rounds", "online, panel", "online, reward model", "PPO",
     )  # fmt: skip
     return ends(pipeline, names, "gold", "kl_k1", "proxy")
+
+
+def wordings(pipeline: Pipeline, *, name: str) -> dict[str, float]:
+    """What a run's policy did to each wording of a decline, in nats: mean log-ratios where it was preferred.
+
+    Over the held-out unkind prompts on which it was preferred to any other answer; 0 where it never was.
+    """
+    rows = [row for row in held_out_pairs(pipeline) if row["safety_prompt"] and row["chosen"] in DECLINES]
+    if not rows:
+        return dict.fromkeys(DECLINES, 0.0)
+    answers = packed(pipeline, rows).chosen
+    before = answer_logps(pipeline.policy("sft"), answers)
+    moved = (answer_logps(run(name).policy(pipeline), answers) - before).tolist()
+    found = {}
+    for wording in DECLINES:
+        own = [shift for shift, row in zip(moved, rows, strict=True) if row["chosen"] == wording]
+        found[wording] = sum(own) / len(own) if own else 0.0
+    return found
