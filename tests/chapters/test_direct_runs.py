@@ -364,6 +364,10 @@ def test_records_hold_every_run_and_the_figures_draw_them(built, on_record):
     assert figures.decline_curves().body
     assert figures.course_curves().body
     assert figures.hunt_curves().body
+    told = figures.wordings_told().splitlines()
+    assert len(told) == 1 + 2 * len(measures.WORDED)
+    assert told[1].split()[:3] == ["DPO", "seed", "0"]
+    assert len(told[1].split()) == 3 + len(DECLINES)
     dots = figures.differences({"no pairs": ["KTO"]}, alt="KTO less DPO, by seed, drawn by lot for a test.")
     assert "KTO" in dots.body
 

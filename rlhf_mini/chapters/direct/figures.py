@@ -6,7 +6,7 @@ from typing import Any
 
 from rlhf_mini.chapters.direct.bug_hunt import symptom_figures
 from rlhf_mini.chapters.direct.family import CONTROLS, OURS, Run
-from rlhf_mini.chapters.direct.measures import BETAS
+from rlhf_mini.chapters.direct.measures import BETAS, WORDED
 from rlhf_mini.evaluation import read_records, records_table
 from rlhf_mini.evaluation.records import Record
 from rlhf_mini.reader import (
@@ -19,6 +19,7 @@ from rlhf_mini.reader import (
     seed_dots,
     training_curves,
 )
+from rlhf_mini.worlds.stories.plots import DECLINES
 
 BETA_AXIS = "β, reward per nat (log scale)"
 OUTCOMES = {
@@ -155,6 +156,16 @@ def decline_curves() -> Picture:
         f"The declines: {_ends('decline_shift', 'nats')} The stories: {_ends('story_shift', 'nats')}",
     )
     return beside(shares, shifts)
+
+
+def wordings_told() -> str:
+    """The mean log-ratio of each wording of a preferred decline, by run and seed, as lines of one width."""
+    lines = ["preferred declines by their wording: mean log-ratio (nats), by seed"]
+    for name in WORDED:
+        for record in recorded("wordings", method=name):
+            shifts = "".join(f"{record.metrics[wording]:+8.1f}" for wording in DECLINES)
+            lines.append(f"  {name:8} seed {record.seed}{shifts}".replace("-", "−"))
+    return "\n".join(lines)
 
 
 def course_curves() -> Picture:
