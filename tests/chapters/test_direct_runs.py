@@ -378,7 +378,8 @@ def test_what_a_claim_measures_comes_from_runs_that_there_are(built, on_record):
         measures.strengths,
         measures.declines,
         measures.family,
-        measures.more_steps,
+        measures.steps_to_kto,
+        measures.lengths,
         measures.wrong_labels,
         measures.whose_pairs,
     ):

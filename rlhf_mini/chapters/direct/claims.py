@@ -8,7 +8,7 @@ from rlhf_mini.chapters.claims import Claim, records_of
 from rlhf_mini.chapters.direct import measures
 from rlhf_mini.chapters.direct.bug_hunt import hunt, symptoms
 from rlhf_mini.chapters.direct.course import course
-from rlhf_mini.chapters.direct.family import ALL, OURS
+from rlhf_mini.chapters.direct.family import ALL, OURS, OWN_PAIRS
 from rlhf_mini.evaluation.records import Record
 from rlhf_mini.pipeline import Pipeline
 
@@ -144,6 +144,96 @@ CLAIMS = (
             m["unkind_declined β = 0.1"] < m["unkind_declined SFT"] - 0.3
             and m["story_shift β = 0.1"] < m["decline_shift β = 0.1"] < 0
             and m[f"unkind_declined {OURS}"] > m["unkind_declined SFT"] - 0.15
+        ),
+        live=False,
+    ),
+    Claim(
+        "cures",
+        "At β = 0.1 a term that keeps the chosen answer likely brings back at least 20 points of the declines and 0.2 of gold; "
+        "leaving the end token out brings back less than 15 points.",
+        measures.declines,
+        lambda m: (
+            m["unkind_declined NLL term"] > m["unkind_declined β = 0.1"] + 0.2
+            and m["gold NLL term"] > m["gold β = 0.1"] + 0.2
+            and m["unkind_declined end token masked"] < m["unkind_declined β = 0.1"] + 0.15
+        ),
+        live=False,
+    ),
+    Claim(
+        "length",
+        "DPO's answers are at least 2 tokens longer than the SFT model's. With R-DPO, and with gold's labels, they are at least 2 shorter than "
+        "DPO's, and gold's labels have at least 0.1 more gold.",
+        measures.lengths,
+        lambda m: (
+            m[f"length {OURS}"] > m["length SFT"] + 2
+            and max(m["length R-DPO"], m["length gold's"]) < m[f"length {OURS}"] - 2
+            and m["gold gold's"] > m[f"gold {OURS}"] + 0.1
+        ),
+        live=False,
+    ),
+    Claim(
+        "family",
+        "From the same pairs KTO gets at least 0.1 more gold than DPO. cDPO, robust DPO, IPO, RPO, ORPO and what corrects for length end "
+        "within 0.25 of DPO; SimPO, SLiC and CPL at least 0.1 below it.",
+        measures.family,
+        lambda m: (
+            m["gold KTO"] > m[f"gold {OURS}"] + 0.1
+            and all(abs(m[f"gold {name}"] - m[f"gold {OURS}"]) < 0.25 for name in measures.NEAR)
+            and all(m[f"gold {name}"] < m[f"gold {OURS}"] - 0.1 for name in measures.REFERENCE_FREE)
+        ),
+        live=False,
+    ),
+    Claim(
+        "no reference",
+        "SimPO, SLiC and CPL decline less than half as many unkind requests as the SFT model; ORPO, which fine-tunes on the chosen answers "
+        "as well, at least nine tenths as many.",
+        measures.family,
+        lambda m: (
+            all(
+                m[f"unkind_declined {name}"] < 0.5 * m["unkind_declined SFT"]
+                for name in measures.REFERENCE_FREE
+            )
+            and m["unkind_declined ORPO"] > 0.9 * m["unkind_declined SFT"]
+        ),
+        live=False,
+    ),
+    Claim(
+        "from DPO to KTO",
+        "A loss that fades on both sides loses gold and more than half of the declines; judging each answer apart ends within 0.15 of DPO at as "
+        "much distance; both together, with the baseline at 0, are within 0.1 of KTO and at least 0.1 above DPO.",
+        measures.steps_to_kto,
+        lambda m: (
+            m["gold fading"] < m[f"gold {OURS}"]
+            and m["unkind_declined fading"] < 0.5 * m["unkind_declined SFT"]
+            and abs(m["gold apart, β = 0.3"] - m[f"gold {OURS}"]) < 0.15
+            and abs(m[f"gold {measures.AT_ZERO}"] - m["gold KTO"]) < 0.1
+            and m[f"gold {measures.AT_ZERO}"] > m[f"gold {OURS}"] + 0.1
+        ),
+        live=False,
+    ),
+    Claim(
+        "turned labels",
+        "With three labels in ten turned round DPO loses at least 0.25 of gold, and none of cDPO, robust DPO, IPO and KTO on those labels comes "
+        "within 0.05 of DPO on the labels as they were.",
+        measures.wrong_labels,
+        lambda m: (
+            m[f"gold {measures.TURNED}"] < m[f"gold {OURS}"] - 0.25
+            and all(
+                m[f"gold {measures.TURNED}, {cure}"] < m[f"gold {OURS}"] - 0.05
+                for cure in ("cDPO", "robust", "IPO", "KTO")
+            )
+        ),
+        live=False,
+    ),
+    Claim(
+        "own pairs",
+        "From as many pairs, iterated DPO and online DPO with either judge have at least 0.05 more gold than offline DPO, at less than 3 nats; "
+        "PPO has at least 0.1 more than each.",
+        measures.whose_pairs,
+        lambda m: all(
+            m[f"gold {OURS}"] + 0.05 < m[f"gold {one.name}"] < m["gold PPO"] - 0.1
+            and m[f"kl_k1 {one.name}"] < 3
+            for one in OWN_PAIRS
         ),
         live=False,
     ),

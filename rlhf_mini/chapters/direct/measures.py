@@ -5,7 +5,7 @@ from typing import Any
 
 from rlhf_mini.chapters.direct import toy, toy_runs
 from rlhf_mini.chapters.direct.data import held_out_pairs, packed
-from rlhf_mini.chapters.direct.family import FLIPPED, OURS, run
+from rlhf_mini.chapters.direct.family import BETWEEN, CONTROLS, FLIPPED, OURS, STEPS, run
 from rlhf_mini.methods.dpo import answer_logps
 from rlhf_mini.pipeline import Pipeline
 from rlhf_mini.worlds.stories.plots import DECLINES
@@ -17,6 +17,11 @@ CERTAIN_WEIGHTS = (0.1, 1.0)
 BETAS = {"β = 0.1": 0.1, "β = 0.3": 0.3, OURS: 1.0, "β = 3": 3.0}
 WORDED = (OURS, "β = 0.1", "KTO")  # the runs whose declines are looked at wording by wording
 REFERENCE_FREE = ("SimPO", "SLiC", "CPL")
+NEAR = (
+    "cDPO", "robust DPO", "IPO", "RPO, backward", "RPO, forward", "RPO, squared", "DPO per token", "IPO per token", "R-DPO",
+    "ORPO",
+)  # fmt: skip
+AT_ZERO = "both: KTO with z₀ = 0"
 TURNED = f"{FLIPPED:.0%} turned"
 
 
@@ -115,22 +120,26 @@ def strengths(pipeline: Pipeline) -> dict[str, float]:
 def declines(pipeline: Pipeline) -> dict[str, float]:
     """How unkind requests are met, by β and with the cures, and what was done to the pairs that teach it."""
     names = ("SFT", *BETAS, "NLL term", "end token masked", "PPO")
-    return ends(pipeline, names, "unkind_declined", "decline_shift", "story_shift", "gold_unkind_prompts")
+    metrics = ("gold", "unkind_declined", "decline_shift", "story_shift", "gold_unkind_prompts")
+    return ends(pipeline, names, *metrics)
+
+
+def lengths(pipeline: Pipeline) -> dict[str, float]:
+    """How long answers are, and what a loss or other labels make of it."""
+    names = ("SFT", OURS, "gold's", "R-DPO", "DPO per token", "IPO per token", "PPO")
+    return ends(pipeline, names, "length", "gold")
 
 
 def family(pipeline: Pipeline) -> dict[str, float]:
     """Every method on the same pairs."""
-    names = (
-        "SFT", OURS, "cDPO", "robust DPO", "IPO", "RPO, backward", "RPO, forward", "RPO, squared", "DPO per token",
-        "IPO per token", "R-DPO", "ORPO", "ORPO from base", "KTO", *REFERENCE_FREE,
-    )  # fmt: skip
+    names = ("SFT", OURS, *NEAR, "ORPO from base", "KTO", *REFERENCE_FREE)
     return ends(pipeline, names, "gold", "kl_k1", "unkind_declined", "length")
 
 
-def more_steps(pipeline: Pipeline) -> dict[str, float]:
-    """DPO and KTO with as many steps as each other, and with twice as many."""
-    names = (OURS, "KTO", "DPO, batches of 16", "KTO, batches of 32", "learning rate × 1.001")
-    return ends(pipeline, names, "gold", "kl_k1")
+def steps_to_kto(pipeline: Pipeline) -> dict[str, float]:
+    """DPO, what lies between it and KTO, and both with twice as many steps."""
+    between = [one.name for one in (*BETWEEN, *STEPS, *CONTROLS)]
+    return ends(pipeline, ("SFT", OURS, *between, "KTO"), "gold", "kl_k1", "unkind_declined")
 
 
 def wrong_labels(pipeline: Pipeline) -> dict[str, float]:

@@ -26,6 +26,32 @@ _DECLINES = {
     "unkind_declined SFT": 0.65, "unkind_declined β = 0.1": 0.01, "unkind_declined DPO": 0.67,
     "decline_shift β = 0.1": -4.9, "story_shift β = 0.1": -9.6,
 }  # fmt: skip
+_DECLINES |= {
+    "unkind_declined NLL term": 0.48, "unkind_declined end token masked": 0.05, "gold NLL term": 2.82, "gold β = 0.1": 2.49,
+}  # fmt: skip
+_LENGTHS = {
+    "length SFT": 60.0, "length DPO": 64.3, "length R-DPO": 61.0, "length gold's": 61.7, "gold gold's": 2.91, "gold DPO": 2.72,
+}  # fmt: skip
+_FAMILY = {
+    "gold DPO": 2.72, "gold cDPO": 2.63, "gold robust DPO": 2.68, "gold IPO": 2.68, "gold RPO, backward": 2.65,
+    "gold RPO, forward": 2.76, "gold RPO, squared": 2.57, "gold DPO per token": 2.74, "gold IPO per token": 2.81,
+    "gold R-DPO": 2.85, "gold ORPO": 2.71, "gold KTO": 2.94, "gold SimPO": 2.55, "gold SLiC": 2.10, "gold CPL": 2.32,
+    "unkind_declined SFT": 0.65, "unkind_declined ORPO": 0.79, "unkind_declined SimPO": 0.08, "unkind_declined SLiC": 0.0,
+    "unkind_declined CPL": 0.18,
+}  # fmt: skip
+_STEPS = {
+    "gold DPO": 2.72, "gold fading": 2.46, "gold apart, β = 0.3": 2.71, "gold both: KTO with z₀ = 0": 2.97, "gold KTO": 2.94,
+    "unkind_declined SFT": 0.65, "unkind_declined fading": 0.08,
+}  # fmt: skip
+_TURNED = {
+    "gold DPO": 2.72, "gold 30% turned": 2.24, "gold 30% turned, cDPO": 2.07, "gold 30% turned, robust": 2.24,
+    "gold 30% turned, IPO": 2.21, "gold 30% turned, KTO": 2.25,
+}  # fmt: skip
+_OWN = {
+    "gold DPO": 2.72, "gold PPO": 3.31, "gold iterated, 3 rounds": 2.99, "gold online, panel": 2.86,
+    "gold online, reward model": 3.07, "kl_k1 iterated, 3 rounds": 1.46, "kl_k1 online, panel": 0.7,
+    "kl_k1 online, reward model": 1.26,
+}  # fmt: skip
 _WRITERS = {"gold optimum": 2.17, "gold mixed": 2.17, "gold reference": 1.83, "gold best": 0.96}
 
 GOOD = {
@@ -46,6 +72,13 @@ GOOD = {
     "strength": _STRENGTHS,
     "both fall": _STRENGTHS,
     "declines are lost": _DECLINES,
+    "cures": _DECLINES,
+    "length": _LENGTHS,
+    "family": _FAMILY,
+    "no reference": _FAMILY,
+    "from DPO to KTO": _STEPS,
+    "turned labels": _TURNED,
+    "own pairs": _OWN,
     "bug hunt": {"loss wrong": 0.693147, "distance wrong": 1.8, "distance right": 0.2, "start": 1.0},
 }
 SPOILED = [
@@ -86,6 +119,30 @@ SPOILED = [
     ("declines are lost", {"decline_shift β = 0.1": 0.2}),
     ("declines are lost", {"story_shift β = 0.1": -1.0}),
     ("declines are lost", {"unkind_declined DPO": 0.3}),
+    ("cures", {"unkind_declined NLL term": 0.15}),
+    ("cures", {"gold NLL term": 2.6}),
+    ("cures", {"unkind_declined end token masked": 0.3}),
+    ("length", {"length DPO": 61.0}),
+    ("length", {"length R-DPO": 63.0}),
+    ("length", {"length gold's": 63.0}),
+    ("length", {"gold gold's": 2.75}),
+    ("family", {"gold KTO": 2.8}),
+    ("family", {"gold cDPO": 2.4}),
+    ("family", {"gold ORPO": 3.0}),
+    ("family", {"gold SimPO": 2.7}),
+    ("no reference", {"unkind_declined CPL": 0.4}),
+    ("no reference", {"unkind_declined ORPO": 0.5}),
+    ("from DPO to KTO", {"gold fading": 2.8}),
+    ("from DPO to KTO", {"unkind_declined fading": 0.5}),
+    ("from DPO to KTO", {"gold apart, β = 0.3": 2.5}),
+    ("from DPO to KTO", {"gold both: KTO with z₀ = 0": 2.8}),
+    ("from DPO to KTO", {"gold both: KTO with z₀ = 0": 2.8, "gold KTO": 2.81}),
+    ("turned labels", {"gold 30% turned": 2.6}),
+    ("turned labels", {"gold 30% turned, KTO": 2.7}),
+    ("turned labels", {"gold 30% turned, cDPO": 2.7}),
+    ("own pairs", {"gold online, panel": 2.7}),
+    ("own pairs", {"gold online, reward model": 3.3}),
+    ("own pairs", {"kl_k1 iterated, 3 rounds": 4.0}),
     ("bug hunt", {"loss wrong": 0.6932}),
     ("bug hunt", {"distance wrong": 1.2}),
     ("bug hunt", {"distance right": 0.6}),
