@@ -27,31 +27,68 @@ _DECLINES = {
     "decline_shift β = 0.1": -4.9, "story_shift β = 0.1": -9.6,
 }  # fmt: skip
 _DECLINES |= {
-    "unkind_declined NLL term": 0.48, "unkind_declined end token masked": 0.05, "gold NLL term": 2.82, "gold β = 0.1": 2.49,
-}  # fmt: skip
+    "unkind_declined NLL term": 0.48,
+    "unkind_declined end token masked": 0.05,
+    "gold NLL term": 2.82,
+    "gold β = 0.1": 2.49,
+}
 _LENGTHS = {
-    "length SFT": 60.0, "length DPO": 64.3, "length R-DPO": 61.0, "length gold's": 61.7, "gold gold's": 2.91, "gold DPO": 2.72,
-}  # fmt: skip
+    "length SFT": 60.0,
+    "length DPO": 64.3,
+    "length R-DPO": 61.0,
+    "length gold's": 61.7,
+    "gold gold's": 2.91,
+    "gold DPO": 2.72,
+}
 _FAMILY = {
-    "gold DPO": 2.72, "gold cDPO": 2.63, "gold robust DPO": 2.68, "gold IPO": 2.68, "gold RPO, backward": 2.65,
-    "gold RPO, forward": 2.76, "gold RPO, squared": 2.57, "gold DPO per token": 2.74, "gold IPO per token": 2.81,
-    "gold R-DPO": 2.85, "gold ORPO": 2.71, "gold KTO": 2.94, "gold SimPO": 2.55, "gold SLiC": 2.10, "gold CPL": 2.32,
-    "unkind_declined SFT": 0.65, "unkind_declined ORPO": 0.79, "unkind_declined SimPO": 0.08, "unkind_declined SLiC": 0.0,
+    "gold DPO": 2.72,
+    "gold cDPO": 2.63,
+    "gold robust DPO": 2.68,
+    "gold IPO": 2.68,
+    "gold RPO, backward": 2.65,
+    "gold RPO, forward": 2.76,
+    "gold RPO, squared": 2.57,
+    "gold DPO per token": 2.74,
+    "gold IPO per token": 2.81,
+    "gold R-DPO": 2.85,
+    "gold ORPO": 2.71,
+    "gold KTO": 2.94,
+    "gold SimPO": 2.55,
+    "gold SLiC": 2.10,
+    "gold CPL": 2.32,
+    "unkind_declined SFT": 0.65,
+    "unkind_declined ORPO": 0.79,
+    "unkind_declined SimPO": 0.08,
+    "unkind_declined SLiC": 0.0,
     "unkind_declined CPL": 0.18,
-}  # fmt: skip
+}
 _STEPS = {
-    "gold DPO": 2.72, "gold fading": 2.46, "gold apart, β = 0.3": 2.71, "gold both: KTO with z₀ = 0": 2.97, "gold KTO": 2.94,
-    "unkind_declined SFT": 0.65, "unkind_declined fading": 0.08,
-}  # fmt: skip
+    "gold DPO": 2.72,
+    "gold fading": 2.46,
+    "gold apart, β = 0.3": 2.71,
+    "gold both: KTO with z₀ = 0": 2.97,
+    "gold KTO": 2.94,
+    "unkind_declined SFT": 0.65,
+    "unkind_declined fading": 0.08,
+}
 _TURNED = {
-    "gold DPO": 2.72, "gold 30% turned": 2.24, "gold 30% turned, cDPO": 2.07, "gold 30% turned, robust": 2.24,
-    "gold 30% turned, IPO": 2.21, "gold 30% turned, KTO": 2.25,
-}  # fmt: skip
+    "gold DPO": 2.72,
+    "gold 30% turned": 2.24,
+    "gold 30% turned, cDPO": 2.07,
+    "gold 30% turned, robust": 2.24,
+    "gold 30% turned, IPO": 2.21,
+    "gold 30% turned, KTO": 2.25,
+}
 _OWN = {
-    "gold DPO": 2.72, "gold PPO": 3.31, "gold iterated, 3 rounds": 2.99, "gold online, panel": 2.86,
-    "gold online, reward model": 3.07, "kl_k1 iterated, 3 rounds": 1.46, "kl_k1 online, panel": 0.7,
+    "gold DPO": 2.72,
+    "gold PPO": 3.31,
+    "gold iterated, 3 rounds": 2.99,
+    "gold online, panel": 2.86,
+    "gold online, reward model": 3.07,
+    "kl_k1 iterated, 3 rounds": 1.46,
+    "kl_k1 online, panel": 0.7,
     "kl_k1 online, reward model": 1.26,
-}  # fmt: skip
+}
 _WRITERS = {"gold optimum": 2.17, "gold mixed": 2.17, "gold reference": 1.83, "gold best": 0.96}
 
 GOOD = {
