@@ -106,6 +106,11 @@ def whose_texts(pipeline: Pipeline) -> dict[str, float]:
     }
 
 
+def turned(pipeline: Pipeline) -> dict[str, float]:
+    """Labels turned round on the toy language: infinitely many, and few."""
+    return pipeline.measured(toy_runs.turned)
+
+
 def learned(pipeline: Pipeline) -> dict[str, float]:
     """SFT, DPO and PPO on the same held-out requests."""
     return ends(pipeline, ("SFT", OURS, "PPO"), "gold", "kl_k1", "proxy", "pair_accuracy")

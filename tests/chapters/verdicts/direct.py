@@ -79,6 +79,14 @@ _TURNED = {
     "gold 30% turned, IPO": 2.21,
     "gold 30% turned, KTO": 2.25,
 }
+_COUNTED = {
+    "exact DPO": 0.17,
+    "exact cDPO": 0.27,
+    "exact robust DPO": 4e-15,
+    "few DPO": 1.4,
+    "few cDPO": 0.34,
+    "few robust DPO": 4.4,
+}
 _OWN = {
     "gold DPO": 2.72,
     "gold PPO": 3.31,
@@ -114,6 +122,7 @@ GOOD = {
     "family": _FAMILY,
     "no reference": _FAMILY,
     "from DPO to KTO": _STEPS,
+    "turned labels, counted": _COUNTED,
     "turned labels": _TURNED,
     "own pairs": _OWN,
     "bug hunt": {"loss wrong": 0.693147, "distance wrong": 1.8, "distance right": 0.2, "start": 1.0},
@@ -174,6 +183,10 @@ SPOILED = [
     ("from DPO to KTO", {"gold apart, β = 0.3": 2.5}),
     ("from DPO to KTO", {"gold both: KTO with z₀ = 0": 2.8}),
     ("from DPO to KTO", {"gold both: KTO with z₀ = 0": 2.8, "gold KTO": 2.81}),
+    ("turned labels, counted", {"exact robust DPO": 0.01}),
+    ("turned labels, counted", {"exact DPO": 0.01}),
+    ("turned labels, counted", {"few cDPO": 2.0}),
+    ("turned labels, counted", {"few robust DPO": 2.0}),
     ("turned labels", {"gold 30% turned": 2.6}),
     ("turned labels", {"gold 30% turned, KTO": 2.7}),
     ("turned labels", {"gold 30% turned, cDPO": 2.7}),
