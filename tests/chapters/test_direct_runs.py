@@ -17,6 +17,7 @@ from rlhf_mini.chapters.direct import (
     figures,
     measures,
     online,
+    overcautious,
     runs,
     training,
 )
@@ -323,10 +324,35 @@ def test_declines_are_told_wording_by_wording(built, monkeypatch):
     assert set(measures.wordings(built, name="PPO").values()) == {0.0}
 
 
+def test_over_cautious_pairs_are_counted_and_left_out(built, monkeypatch):
+    rows = [
+        row(KIND.text, STORY, DECLINES[0], safety_prompt=False),
+        row(UNKIND.text, STORY, DECLINES[0], safety_prompt=True),
+        row(UNKIND.text, DECLINES[0], STORY, safety_prompt=True),
+        row(UNKIND.text, DECLINES[0], DECLINES[1], safety_prompt=True),
+        row(KIND.text, STORY, STORY, safety_prompt=False),
+    ]
+    assert [overcautious.overcautious(one) for one in rows] == [True, False, False, False, False]
+    monkeypatch.setattr(overcautious, "pairs_of", lambda pipeline, count=None: rows)
+    assert overcautious.counted(built) == {"overcautious": 1.0, "wanted": 1.0}
+    seen = []
+    monkeypatch.setattr(
+        overcautious, "packed", lambda pipeline, kept: seen.append(kept) or data.packed(pipeline, kept * 16)
+    )
+    told = overcautious.outcome_without(built, kl_weight=0.1)
+    assert seen == [rows[1:]]
+    assert set(claims.TOLD) <= set(told)
+
+
 def test_runs_are_grouped_in_their_order():
     found = figures.groups(family.FAMILY)
     assert [name for names in found.values() for name in names] == [one.name for one in family.FAMILY]
     assert found["no pairs"] == ["KTO"]
+
+
+def drawn_without(pipeline):
+    rng = random.Random(f"without {pipeline.seed}")
+    return {name: rng.random() for name in (*claims.TOLD, "overcautious", "wanted")}
 
 
 @pytest.fixture
@@ -338,6 +364,7 @@ def on_record(built, monkeypatch):
         return {name: rng.random() for name in (*claims.TOLD, "seconds")}
 
     monkeypatch.setattr(family.Run, "measured", drawn)
+    monkeypatch.setattr(measures, "without", drawn_without)
     found = claims.extra_records(built)
     found += [replace(record, seed=1) for record in found]
     monkeypatch.setattr(
@@ -352,7 +379,8 @@ def on_record(built, monkeypatch):
 
 def test_records_hold_every_run_and_the_figures_draw_them(built, on_record):
     names = [one.name for one in family.ALL]
-    assert [r.method for r in on_record if r.experiment == "runs" and r.seed == 0] == names
+    rows = [r.method for r in on_record if r.experiment == "runs" and r.seed == 0]
+    assert rows == [*names, measures.WITHOUT]
     assert all(set(claims.TOLD) <= set(r.metrics) for r in on_record if r.experiment == "runs")
     shown = figures.table(["SFT", "DPO", "PPO"], figures.OUTCOMES)
     assert [shown.text.index(name) for name in ("SFT", "DPO", "PPO")] == sorted(

@@ -137,13 +137,25 @@ CLAIMS = (
     ),
     Claim(
         "declines are lost",
-        "With β = 0.1 the share of unkind requests that are politely declined falls by at least 30 points, though where such a decline "
-        "was preferred to a story its lead has grown: it fell, and the story fell further. With β = 1 the share falls by less than 15.",
+        "With β = 0.1 unkind requests are declined less often than by the SFT model, and by at least 15 points less often than with β = 1.",
         measures.declines,
         lambda m: (
-            m["unkind_declined β = 0.1"] < m["unkind_declined SFT"] - 0.3
-            and m["story_shift β = 0.1"] < m["decline_shift β = 0.1"] < 0
-            and m[f"unkind_declined {OURS}"] > m["unkind_declined SFT"] - 0.15
+            m["unkind_declined β = 0.1"] < m["unkind_declined SFT"]
+            and m["unkind_declined β = 0.1"] < m[f"unkind_declined {OURS}"] - 0.15
+        ),
+        live=False,
+    ),
+    Claim(
+        "whose fault",
+        "More pairs reject a kind prompt's decline than prefer an unkind one's to a story. Without the former, DPO with β = 0.1 declines unkind "
+        "requests more often than the SFT model, and kind ones more often, too.",
+        measures.declines,
+        lambda m: (
+            m[f"overcautious {measures.WITHOUT}"] > m[f"wanted {measures.WITHOUT}"]
+            and all(
+                m[f"{kind}_declined {measures.WITHOUT}"] > m[f"{kind}_declined SFT"]
+                for kind in ("unkind", "kind")
+            )
         ),
         live=False,
     ),
@@ -162,24 +174,25 @@ CLAIMS = (
     Claim(
         "length",
         "DPO's answers are at least 2 tokens longer than the SFT model's. With R-DPO, and with gold's labels, they are at least 2 shorter than "
-        "DPO's, and gold's labels have at least 0.1 more gold.",
+        "DPO's, and gold's labels have at least 0.05 more gold.",
         measures.lengths,
         lambda m: (
             m[f"length {OURS}"] > m["length SFT"] + 2
             and max(m["length R-DPO"], m["length gold's"]) < m[f"length {OURS}"] - 2
-            and m["gold gold's"] > m[f"gold {OURS}"] + 0.1
+            and m["gold gold's"] > m[f"gold {OURS}"] + 0.05
         ),
         live=False,
     ),
     Claim(
         "family",
         "From the same pairs KTO gets at least 0.1 more gold than DPO. cDPO, robust DPO, IPO, RPO, ORPO and what corrects for length end "
-        "within 0.25 of DPO; SimPO, SLiC and CPL at least 0.1 below it.",
+        "within 0.25 of DPO; SLiC and CPL at least 0.1 below it, and SimPO no more than 0.05 above.",
         measures.family,
         lambda m: (
             m["gold KTO"] > m[f"gold {OURS}"] + 0.1
             and all(abs(m[f"gold {name}"] - m[f"gold {OURS}"]) < 0.25 for name in measures.NEAR)
-            and all(m[f"gold {name}"] < m[f"gold {OURS}"] - 0.1 for name in measures.REFERENCE_FREE)
+            and all(m[f"gold {name}"] < m[f"gold {OURS}"] - 0.1 for name in ("SLiC", "CPL"))
+            and m["gold SimPO"] < m[f"gold {OURS}"] + 0.05
         ),
         live=False,
     ),
@@ -224,15 +237,14 @@ CLAIMS = (
     ),
     Claim(
         "turned labels",
-        "With three labels in ten turned round DPO loses at least 0.25 of gold, and none of cDPO, robust DPO, IPO and KTO on those labels comes "
-        "within 0.05 of DPO on the labels as they were.",
+        "With three labels in ten turned round DPO loses at least 0.25 of gold. On those labels cDPO has less gold than DPO, robust DPO and KTO "
+        "have no less (within 0.05).",
         measures.wrong_labels,
         lambda m: (
             m[f"gold {measures.TURNED}"] < m[f"gold {OURS}"] - 0.25
-            and all(
-                m[f"gold {measures.TURNED}, {cure}"] < m[f"gold {OURS}"] - 0.05
-                for cure in ("cDPO", "robust", "IPO", "KTO")
-            )
+            and m[f"gold {measures.TURNED}, cDPO"] < m[f"gold {measures.TURNED}"]
+            and min(m[f"gold {measures.TURNED}, robust"], m[f"gold {measures.TURNED}, KTO"])
+            > m[f"gold {measures.TURNED}"] - 0.05
         ),
         live=False,
     ),
@@ -268,6 +280,8 @@ def extra_records(pipeline: Pipeline) -> list[Record]:
     for one in ALL:
         told = one.measured(pipeline)
         tables["runs", one.name] = {"group": one.group or OURS, **{name: told[name] for name in TOLD}}
+    without = measures.without(pipeline)
+    tables["runs", measures.WITHOUT] = {"group": "β = 0.1 and", **{name: without[name] for name in TOLD}}
     for name in measures.WORDED:
         tables["wordings", name] = pipeline.measured(measures.wordings, name=name)
     for way in ("wrong", "right"):
