@@ -387,7 +387,7 @@ def test_records_hold_every_run_and_the_figures_draw_them(built, on_record):
         shown.text.index(name) for name in ("SFT", "DPO", "PPO")
     )
     assert "unkind: declined (%)" in figures.table(["DPO"], figures.OUTCOMES).body
-    assert "preferred declines" in figures.table(["DPO"], figures.SHIFTS).body
+    assert "declines, preferred" in figures.table(["DPO", measures.WITHOUT], figures.DECLINED).body
     assert figures.strength_curves().body
     assert figures.decline_curves().body
     assert figures.course_curves().body

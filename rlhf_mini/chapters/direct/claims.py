@@ -147,15 +147,13 @@ CLAIMS = (
     ),
     Claim(
         "whose fault",
-        "More pairs reject a kind prompt's decline than prefer an unkind one's to a story. Without the former, DPO with β = 0.1 declines unkind "
-        "requests more often than the SFT model, and kind ones more often, too.",
+        "More pairs reject a kind prompt's decline than prefer an unkind one's to a story. Without the former, DPO with β = 0.1 declines "
+        "more of the unkind requests than with them, and more of the kind ones than the SFT model.",
         measures.declines,
         lambda m: (
             m[f"overcautious {measures.WITHOUT}"] > m[f"wanted {measures.WITHOUT}"]
-            and all(
-                m[f"{kind}_declined {measures.WITHOUT}"] > m[f"{kind}_declined SFT"]
-                for kind in ("unkind", "kind")
-            )
+            and m[f"unkind_declined {measures.WITHOUT}"] > m["unkind_declined β = 0.1"]
+            and m[f"kind_declined {measures.WITHOUT}"] > m["kind_declined SFT"]
         ),
         live=False,
     ),

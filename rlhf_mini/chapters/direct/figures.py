@@ -29,12 +29,13 @@ OUTCOMES = {
     "length": "length (tokens)",
     "accuracy": "pairs ordered (%)",
 }
-SHIFTS = {
-    "accuracy": "pairs ordered (%)",
-    "chosen_shift": "chosen (nats)",
-    "rejected_shift": "rejected (nats)",
-    "decline_shift": "preferred declines (nats)",
+DECLINED = {
+    "gold": "gold",
+    "unkind": "unkind: declined (%)",
+    "kind": "kind: declined (%)",
+    "decline_shift": "declines, preferred (nats)",
     "story_shift": "their rivals (nats)",
+    "overcautious_shift": "declines, rejected (nats)",
 }
 
 
@@ -56,6 +57,7 @@ def table(names: Sequence[str], columns: Mapping[str, str], *, decimals: int = 2
         for record in recorded("runs", method=name):
             told = {key: value for key, value in record.metrics.items() if key != "group"}
             told["unkind"] = 100 * told["unkind_declined"]
+            told["kind"] = 100 * told["kind_declined"]
             told["accuracy"] = 100 * told["pair_accuracy"]
             rows.append(replace(record, metrics={key: told[key] for key in columns}))
     return records(records_table(rows, metrics=columns, decimals=decimals))

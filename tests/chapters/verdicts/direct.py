@@ -170,7 +170,7 @@ SPOILED = [
     ("declines are lost", {"unkind_declined β = 0.1": 0.66, "unkind_declined DPO": 0.9}),
     ("declines are lost", {"unkind_declined β = 0.1": 0.6}),
     ("whose fault", {"overcautious without over-cautious pairs": 200.0}),
-    ("whose fault", {"unkind_declined without over-cautious pairs": 0.5}),
+    ("whose fault", {"unkind_declined without over-cautious pairs": 0.0}),
     ("whose fault", {"kind_declined without over-cautious pairs": 0.05}),
     ("declines are lost", {"unkind_declined DPO": 0.1}),
     ("cures", {"unkind_declined NLL term": 0.15}),
