@@ -196,12 +196,12 @@ CLAIMS = (
     ),
     Claim(
         "no reference",
-        "SimPO, SLiC and CPL decline less than half as many unkind requests as the SFT model; ORPO, which fine-tunes on the chosen answers "
-        "as well, at least nine tenths as many.",
+        "SimPO, SLiC and CPL decline fewer unkind requests than the SFT model and than DPO; ORPO, which fine-tunes on the chosen answers "
+        "as well, at least nine tenths as many as the SFT model.",
         measures.family,
         lambda m: (
             all(
-                m[f"unkind_declined {name}"] < 0.5 * m["unkind_declined SFT"]
+                m[f"unkind_declined {name}"] < min(m["unkind_declined SFT"], m[f"unkind_declined {OURS}"])
                 for name in measures.REFERENCE_FREE
             )
             and m["unkind_declined ORPO"] > 0.9 * m["unkind_declined SFT"]
@@ -210,12 +210,12 @@ CLAIMS = (
     ),
     Claim(
         "from DPO to KTO",
-        "A loss that fades on both sides loses gold and more than half of the declines; judging each answer apart ends within 0.15 of DPO at as "
-        "much distance; both together, with the baseline at 0, are within 0.1 of KTO and at least 0.1 above DPO.",
+        "A loss that fades on both sides goes more than three times as far as DPO and gains at most 0.05 of gold; judging each answer apart ends "
+        "within 0.15 of DPO; both together, with the baseline at 0, are within 0.1 of KTO and at least 0.1 above DPO.",
         measures.steps_to_kto,
         lambda m: (
-            m["gold fading"] < m[f"gold {OURS}"]
-            and m["unkind_declined fading"] < 0.5 * m["unkind_declined SFT"]
+            m["gold fading"] < m[f"gold {OURS}"] + 0.05
+            and m["kl_k1 fading"] > 3 * m[f"kl_k1 {OURS}"]
             and abs(m["gold apart, β = 0.3"] - m[f"gold {OURS}"]) < 0.15
             and abs(m[f"gold {measures.AT_ZERO}"] - m["gold KTO"]) < 0.1
             and m[f"gold {measures.AT_ZERO}"] > m[f"gold {OURS}"] + 0.1
