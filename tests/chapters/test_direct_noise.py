@@ -35,3 +35,6 @@ def test_robust_dpo_lands_if_labels_never_end_and_not_from_few(seed):
     assert min(found["exact DPO"], found["exact cDPO"]) > 0.05
     assert found["few cDPO"] < found["few DPO"] < found["few robust DPO"] / 2
     assert found["few not turned"] < found["few DPO"]
+    worlds = [ToyWorld(1000 * seed), ToyWorld(1000 * seed + 1)]
+    apart = [float((w.logp_ref.exp() * (w.logp_ref - w.best(1.0))).sum()) for w in worlds]
+    assert found["few untrained"] == pytest.approx(sum(apart) / 2)

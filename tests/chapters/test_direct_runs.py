@@ -15,6 +15,7 @@ from rlhf_mini.chapters.direct import (
     data,
     family,
     figures,
+    masked,
     measures,
     online,
     overcautious,
@@ -204,7 +205,6 @@ def small(name):
         "KTO",
         "RPO, backward",
         "ORPO from base",
-        "end token masked",
         "iterated, 3 rounds",
         "online, reward model",
     ],
@@ -344,6 +344,27 @@ def test_over_cautious_pairs_are_counted_and_left_out(built, monkeypatch):
     assert set(claims.TOLD) <= set(told)
 
 
+def test_an_answer_of_nothing_is_left_out_where_end_tokens_are(built, monkeypatch):
+    rows = [row(KIND.text, STORY, ""), row(KIND.text, STORY, DECLINES[0]), row(KIND.text, " ", STORY)]
+    monkeypatch.setattr(masked, "pairs_of", lambda pipeline: rows)
+    seen = []
+
+    def kept(pipeline, some, **options):
+        seen.append((some, options))
+        return data.packed(pipeline, some * 32, **options)
+
+    monkeypatch.setattr(masked, "packed", kept)
+    told = masked.outcome_masked(built, kl_weight=0.1)
+    assert seen == [(rows[1:2], {"masked": True})]
+    assert set(claims.TOLD) <= set(told)
+
+
+def test_settings_are_told_a_line_a_run():
+    told = figures.settings_told([family.run("SimPO")])
+    assert told.split() == "SimPO rate 0.0001 scale 10, margin 3".split()
+    assert max(map(len, figures.settings_told(family.FAMILY).splitlines())) <= 79
+
+
 def test_runs_are_grouped_in_their_order():
     found = figures.groups(family.FAMILY)
     assert [name for names in found.values() for name in names] == [one.name for one in family.FAMILY]
@@ -365,6 +386,7 @@ def on_record(built, monkeypatch):
 
     monkeypatch.setattr(family.Run, "measured", drawn)
     monkeypatch.setattr(measures, "without", drawn_without)
+    monkeypatch.setattr(measures, "masked", drawn_without)
     found = claims.extra_records(built)
     found += [replace(record, seed=1) for record in found]
     monkeypatch.setattr(
@@ -380,7 +402,7 @@ def on_record(built, monkeypatch):
 def test_records_hold_every_run_and_the_figures_draw_them(built, on_record):
     names = [one.name for one in family.ALL]
     rows = [r.method for r in on_record if r.experiment == "runs" and r.seed == 0]
-    assert rows == [*names, measures.WITHOUT]
+    assert rows == [*names, measures.WITHOUT, measures.MASKED]
     assert all(set(claims.TOLD) <= set(r.metrics) for r in on_record if r.experiment == "runs")
     shown = figures.table(["SFT", "DPO", "PPO"], figures.OUTCOMES)
     assert [shown.text.index(name) for name in ("SFT", "DPO", "PPO")] == sorted(

@@ -33,8 +33,8 @@ DECLINED = {
     "gold": "gold",
     "unkind": "unkind: declined (%)",
     "kind": "kind: declined (%)",
+    "length": "length (tokens)",
     "decline_shift": "declines, preferred (nats)",
-    "story_shift": "their rivals (nats)",
     "overcautious_shift": "declines, rejected (nats)",
 }
 
@@ -69,6 +69,15 @@ def groups(runs: Sequence[Run]) -> dict[str, list[str]]:
     for one in runs:
         found.setdefault(one.group, []).append(one.name)
     return found
+
+
+def settings_told(runs: Sequence[Run]) -> str:
+    """The learning rate and the numbers of each run, a line each."""
+    lines = []
+    for one in runs:
+        numbers = ", ".join(f"{name} {number:g}" for name, number in one.settings["numbers"].items())
+        lines.append(f"  {one.name:15} rate {one.settings['rate']:<7g} {numbers}")
+    return "\n".join(lines)
 
 
 def differences(groups: Mapping[str, Sequence[str]], *, alt: str) -> Picture:

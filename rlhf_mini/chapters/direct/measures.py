@@ -6,6 +6,7 @@ from typing import Any
 from rlhf_mini.chapters.direct import toy, toy_runs
 from rlhf_mini.chapters.direct.data import held_out_pairs, packed
 from rlhf_mini.chapters.direct.family import BETWEEN, CONTROLS, FLIPPED, OURS, STEPS, run
+from rlhf_mini.chapters.direct.masked import outcome_masked
 from rlhf_mini.chapters.direct.overcautious import outcome_without
 from rlhf_mini.methods.dpo import answer_logps
 from rlhf_mini.pipeline import Pipeline
@@ -18,6 +19,7 @@ CERTAIN_WEIGHTS = (0.1, 1.0)
 BETAS = {"β = 0.1": 0.1, "β = 0.3": 0.3, OURS: 1.0, "β = 3": 3.0}
 WORDED = (OURS, "β = 0.1", "KTO")  # the runs whose declines are looked at wording by wording
 WITHOUT = "without over-cautious pairs"  # DPO with β = 0.1, in a table of the chapter's runs
+MASKED = "end token masked"  # likewise
 REFERENCE_FREE = ("SimPO", "SLiC", "CPL")
 NEAR = (
     "cDPO", "robust DPO", "IPO", "RPO, backward", "RPO, forward", "RPO, squared", "DPO per token", "IPO per token", "R-DPO",
@@ -126,7 +128,7 @@ def strengths(pipeline: Pipeline) -> dict[str, float]:
 
 def declines(pipeline: Pipeline) -> dict[str, float]:
     """How unkind requests are met, by β and with the cures, and what was done to the pairs that teach it."""
-    names = ("SFT", *BETAS, "NLL term", "end token masked", "PPO")
+    names = ("SFT", *BETAS, "NLL term", "PPO")
     metrics = (
         "gold",
         "unkind_declined",
@@ -135,16 +137,22 @@ def declines(pipeline: Pipeline) -> dict[str, float]:
         "story_shift",
         "overcautious_shift",
     )
-    told = without(pipeline)
+    told, unmarked = without(pipeline), masked(pipeline)
     return {
         **ends(pipeline, names, *metrics),
         **{f"{metric} {WITHOUT}": told[metric] for metric in (*metrics, "overcautious", "wanted")},
+        **{f"{metric} {MASKED}": unmarked[metric] for metric in metrics},
     }
 
 
 def without(pipeline: Pipeline) -> dict[str, float]:
     """What is said of DPO with β = 0.1 where no pair rejects a kind prompt's decline."""
     return pipeline.measured(outcome_without, kl_weight=BETAS["β = 0.1"])
+
+
+def masked(pipeline: Pipeline) -> dict[str, float]:
+    """What is said of DPO with β = 0.1 where no end token counts."""
+    return pipeline.measured(outcome_masked, kl_weight=BETAS["β = 0.1"])
 
 
 def lengths(pipeline: Pipeline) -> dict[str, float]:

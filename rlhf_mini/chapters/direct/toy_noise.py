@@ -22,11 +22,10 @@ RATE = 0.05
 
 def losses_of(kl_weight: float, flip_rate: float) -> dict[str, PairLoss]:
     """The three losses by name; the last two know the share."""
-    told = {"kl_weight": kl_weight, "flip_rate": flip_rate}
     return {
         "DPO": partial(dpo_loss, kl_weight=kl_weight),
-        "cDPO": partial(conservative_dpo_loss, **told),
-        "robust DPO": partial(robust_dpo_loss, **told),
+        "cDPO": partial(conservative_dpo_loss, kl_weight=kl_weight, flip_rate=flip_rate),
+        "robust DPO": partial(robust_dpo_loss, kl_weight=kl_weight, flip_rate=flip_rate),
     }
 
 
@@ -43,14 +42,15 @@ def turned(
 
     `exact NAME`: at the minimum of the loss over all pairs of two draws from π_ref, which is infinitely many labels,
     on the language `seed`. `few NAME`: after `steps` of Adam on `labels` labels, a mean over `languages` languages;
-    `few, not turned` is DPO on labels without flips, which says what so few labels cost by themselves.
+    `few not turned` is DPO on labels without flips, which says what so few labels cost by themselves, and `few untrained`
+    the reference.
     """
     found = {}
     world = ToyWorld(seed)
     weights = pair_weights(world.logp_ref, flipped(world.chances, flip_rate))
     for name, loss in losses_of(kl_weight, flip_rate).items():
         logits = world.logp_ref.clone().requires_grad_()
-        minimise(lambda loss=loss, logits=logits: _cost(loss, logits, world, weights), logits)
+        minimise(partial(_cost, loss, logits, world, weights), logits)
         found[f"exact {name}"] = _distance(logits, world, kl_weight)
     few = {**losses_of(kl_weight, flip_rate), "not turned": losses_of(kl_weight, flip_rate)["DPO"]}
     for name, loss in few.items():
@@ -60,6 +60,10 @@ def turned(
             for number in range(languages)
         ]
         found[f"few {name}"] = sum(ends) / languages
+    starts = [ToyWorld(1000 * seed + number) for number in range(languages)]
+    found["few untrained"] = (
+        sum(float(kl_divergence(one.logp_ref, one.best(kl_weight))) for one in starts) / languages
+    )
     return found
 
 

@@ -111,7 +111,12 @@ GOOD = {
     "landing": _LANDED,
     "two steps in one": {"exists": True, "gap": 2e-8, "gap_on_the_way": 1e-14},
     "certain labels": _CERTAIN,
-    "never compared": {"indifference": 1e-16, "shown_gap": 5e-14},
+    "never compared": {
+        "indifference": 1e-16,
+        "shown_gap": 5e-14,
+        "hidden_mass text": 0.1,
+        "hidden_mass reference": 0.31,
+    },
     "few labels": _FEW,
     "whose texts": _WRITERS,
     "the optimum moves the chosen down": {
@@ -152,6 +157,7 @@ SPOILED = [
     ("certain labels", {"ipo_gap": 0.1}),
     ("never compared", {"indifference": 0.1}),
     ("never compared", {"shown_gap": 0.1}),
+    ("never compared", {"hidden_mass text": 0.31}),
     ("few labels", {"promised": [0.8, 0.8, 0.8, 0.8, 0.5]}),
     ("few labels", {"few": [1.5, 1.2, 1.0, 0.84, 0.5]}),
     ("few labels", {"many": [0.9, 0.9, 0.9, 0.8, 0.3]}),
