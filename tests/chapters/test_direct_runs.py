@@ -365,6 +365,13 @@ def test_settings_are_told_a_line_a_run():
     assert max(map(len, figures.settings_told(family.FAMILY).splitlines())) <= 79
 
 
+def test_policies_are_read_under_a_slider(built):
+    shown = figures.read_along(built, [KIND, UNKIND], {"SFT": "SFT", "PPO": "after PPO"})
+    assert 'class="rm-frames"' in shown.body
+    assert "after PPO" in shown.body
+    assert shown.body.count(UNKIND.text) == 2
+
+
 def test_runs_are_grouped_in_their_order():
     found = figures.groups(family.FAMILY)
     assert [name for names in found.values() for name in names] == [one.name for one in family.FAMILY]

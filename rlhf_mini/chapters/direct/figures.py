@@ -5,20 +5,25 @@ from dataclasses import replace
 from typing import Any
 
 from rlhf_mini.chapters.direct.bug_hunt import symptom_figures
+from rlhf_mini.chapters.direct.course import answers_of
 from rlhf_mini.chapters.direct.family import CONTROLS, OURS, Run
 from rlhf_mini.chapters.direct.measures import BETAS, WORDED
 from rlhf_mini.evaluation import read_records, records_table
 from rlhf_mini.evaluation.records import Record
+from rlhf_mini.pipeline import Pipeline
 from rlhf_mini.reader import (
     Curve,
     Level,
     Picture,
     beside,
+    frames,
     learning_curves,
     records,
+    samples_table,
     seed_dots,
     training_curves,
 )
+from rlhf_mini.worlds.stories import Request
 from rlhf_mini.worlds.stories.plots import DECLINES
 
 BETA_AXIS = "β, reward per nat (log scale)"
@@ -210,3 +215,14 @@ def hunt_curves() -> Picture:
         [dict(one.metrics) for one in recorded("bug hunt", method=way)] for way in ("wrong", "right")
     )
     return symptom_figures(wrong, right)
+
+
+def read_along(pipeline: Pipeline, asked: Sequence[Request], names: Mapping[str, str]) -> Picture:
+    """What policies write for the same requests, one policy at a time under a slider; names: run → what the slider reads."""
+    shown = [
+        samples_table(
+            [(request.text, {title: answers_of(pipeline, request, [name])[name]}) for request in asked]
+        )
+        for name, title in names.items()
+    ]
+    return frames(shown, list(names.values()), label="written by")
