@@ -82,12 +82,16 @@ def worth(classify: Classify, rubric: Rubric, *, parts: Sequence[tuple[Select, M
             )
 
     def rate(prompts: Sequence[str], answers: Sequence[str]) -> Tensor:
-        chosen = [next((values for takes, values in parts if takes(prompt)), None) for prompt in prompts]
-        rows = [row for row, values in enumerate(chosen) if values is not None]
-        rewards = torch.zeros(len(prompts))
+        values_of: dict[int, Mapping[str, float]] = {}
+        for row, prompt in enumerate(prompts):
+            for takes, values in parts:
+                if takes(prompt):
+                    values_of[row] = values
+                    break
+        rewards, rows = torch.zeros(len(prompts)), list(values_of)
         if rows:
             chances = classify([prompts[row] for row in rows], [answers[row] for row in rows])
-            table = torch.tensor([[chosen[row][name] for name in rubric.classes] for row in rows])
+            table = torch.tensor([[values[name] for name in rubric.classes] for values in values_of.values()])
             rewards[rows] = (chances * table).sum(1)
         return rewards
 

@@ -36,7 +36,7 @@ def own() -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
 def chatml() -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Byte-level BPE with ChatML, as in Qwen, on another architecture."""
     tokenizer = train_tokenizer(TEXTS, vocab_size=300)
-    tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_start|>", "<|im_end|>"]})
+    tokenizer.add_tokens(["<|im_start|>", "<|im_end|>"], special_tokens=True)
     tokenizer.eos_token, tokenizer.chat_template = "<|im_end|>", CHATML
     return _gpt2(len(tokenizer)), tokenizer
 

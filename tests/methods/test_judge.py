@@ -318,7 +318,7 @@ def trained() -> LanguageJudge:
         for one, better in examples
     ]
     replies += [STORY_PAIRS.reply(first_better=better) for _, better in examples]
-    config = SFTConfig(epochs=40, batch=32, optimizer=OptimizerConfig(learning_rate=5e-3, warmup_steps=10))
+    config = SFTConfig(epochs=60, batch=32, optimizer=OptimizerConfig(learning_rate=5e-3, warmup_steps=10))
     sft(
         model,
         pack_texts(tokenizer, questions, replies),

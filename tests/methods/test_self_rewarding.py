@@ -21,7 +21,7 @@ def settings(**changes) -> SelfRewardingConfig:
     numbers = {
         "rounds": 2,
         "drawing": Drawing(samples=4, temperature=1.0, max_new_tokens=3),
-        "dpo": DPOConfig(epochs=1, batch=16, optimizer=OptimizerConfig(learning_rate=3e-3)),
+        "dpo": DPOConfig(epochs=1, batch=16, optimizer=OptimizerConfig(learning_rate=5e-3)),
         "kl_weight": 0.3,
     }
     return SelfRewardingConfig(**(numbers | changes))
