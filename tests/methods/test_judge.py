@@ -207,9 +207,9 @@ PAIRS = [Comparison("", "", "a " * i, "a " * j) for i in range(5) for j in range
 
 
 def test_both_orders_by_hand():
-    # as given σ(1 + 2), swapped σ(−1 + 2): both times the first place; ½ (0.95257 + 1 − 0.73106) = 0.61076
+    # given σ(1 + 2), swapped σ(−1 + 2): both times the first place; ½ (0.9525741 + 1 − 0.7310586) = 0.6107578
     verdicts = both_orders(leaning(bias=2.0), [Comparison("", "", "a a", "a")])
-    assert math.isclose(verdicts.preference, 0.610759, abs_tol=1e-6)
+    assert math.isclose(verdicts.preference, 0.6107578, abs_tol=1e-6)
     assert verdicts.same_position == 1.0
     assert verdicts.first_chosen == 1.0
 
@@ -318,7 +318,11 @@ def trained() -> LanguageJudge:
         for one, better in examples
     ]
     replies += [STORY_PAIRS.reply(first_better=better) for _, better in examples]
-    config = SFTConfig(epochs=60, batch=32, optimizer=OptimizerConfig(learning_rate=5e-3, warmup_steps=10))
+    config = SFTConfig(
+        epochs=60,
+        batch=32,
+        optimizer=OptimizerConfig(learning_rate=5e-3, warmup_steps=10, final_fraction=0.0),
+    )
     sft(
         model,
         pack_texts(tokenizer, questions, replies),
@@ -382,9 +386,10 @@ def test_the_expected_rating_by_hand(monkeypatch):
         return Choices(chances.log(), torch.ones(2))
 
     monkeypatch.setattr(module, "choose", chosen)
-    ratings = expected_ratings(None, ["?", "?"], template=STORY_RATINGS)
+    judge = LanguageJudge(*FORMATS["own"]())
+    ratings = expected_ratings(judge, ["?", "?"], template=STORY_RATINGS)
     torch.testing.assert_close(ratings, torch.tensor([2.6, 5.0]))
-    rewards = rating(None, STORY_RATINGS, "Be kind.")(["p", "q"], ["a", "b"])
+    rewards = rating(judge, STORY_RATINGS, "Be kind.")(["p", "q"], ["a", "b"])
     torch.testing.assert_close(rewards, torch.tensor([-0.2, 1.0]))
     assert asked[2:] == ["Be kind. p Answer: a", "Be kind. q Answer: b"]
 

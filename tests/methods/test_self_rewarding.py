@@ -89,9 +89,9 @@ def test_it_raises_what_the_judge_rates_and_the_log_says_so(toy_policy):
     log = self_rewarding(
         policy,
         word_tokenizer(),
-        lambda number: ["a"] * 256,
+        lambda number: ["a"] * 128,
         lambda judge: score,
-        config=settings(rounds=4),
+        config=settings(rounds=3, kl_weight=1.0),
         generator=seeded(),
         on_round=lambda number, entry: values.append(expected(policy)),
     )
@@ -101,7 +101,7 @@ def test_it_raises_what_the_judge_rates_and_the_log_says_so(toy_policy):
     for entry in log:
         assert entry["worst_rating"] < entry["rating"] < entry["best_rating"]
         assert 0 < entry["pair_share"] <= 1
-        assert entry["pairs"] == entry["pair_share"] * 256
+        assert entry["pairs"] == entry["pair_share"] * 128
         assert entry["chosen_words"] >= 0 <= entry["rejected_words"]
 
 

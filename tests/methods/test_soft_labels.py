@@ -38,7 +38,8 @@ def rows_of(*answers: list[int]):
 
 
 def config(epochs: int, batch: int) -> RewardModelConfig:
-    return RewardModelConfig(epochs=epochs, batch=batch, optimizer=OptimizerConfig(learning_rate=5e-3, final_fraction=0.0))
+    optimizer = OptimizerConfig(learning_rate=5e-3, final_fraction=0.0)
+    return RewardModelConfig(epochs=epochs, batch=batch, optimizer=optimizer)
 
 
 # -------------------------------------------------------------------------------------------------- labels
@@ -94,7 +95,7 @@ def test_a_share_of_what_is_not_there_is_refused():
     with pytest.raises(ValueError, match="there are 3 from the judge and 0 from people"):
         mixed(labels_of(3, 0.4), [], people_share=0.5, rng=random.Random(0))
     with pytest.raises(ValueError, match="from 0 to 1, got 2"):
-        mixed(labels_of(3, 0.4), labels_of(3, 1.0), people_share=2, rng=random.Random(0))
+        mixed(labels_of(3, 0.4), labels_of(3, 1.0), people_share=2.0, rng=random.Random(0))
 
 
 def test_people_put_the_chosen_first():

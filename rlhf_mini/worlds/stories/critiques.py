@@ -218,16 +218,18 @@ def _renamed(request: Request, answer: str, rng: random.Random, *, words: tuple[
 
 
 def _right_feeling(request: Request, answer: str, rng: random.Random) -> str:
-    """Twists and endings of the mood asked for; one of these is added if there is none."""
-    reading = read_story(answer)
-    if reading.declined:
+    """Twists and endings of the mood asked for; an ending is added, in the place of a broken-off sentence,
+    if there is none.
+    """
+    if read_story(answer).declined:
         return _tell_anew(request, "", rng)
     facts = replace(_facts(request, answer, rng), mood=request.mood)
-    told = [
-        _sentence(s.role, facts, rng) if s.role in ("twist", "ending") else s.text for s in reading.sentences
-    ]
-    if not any(s.role == "ending" for s in reading.sentences):
-        last = reading.sentences[-1].role if reading.sentences else None
+    sentences = list(read_story(answer).sentences)
+    if sentences and not sentences[-1].text.endswith((".", "!", "?", '"')):
+        sentences.pop()
+    told = [_sentence(s.role, facts, rng) if s.role in ("twist", "ending") else s.text for s in sentences]
+    if not any(s.role == "ending" for s in sentences):
+        last = sentences[-1].role if sentences else None
         told.insert(len(told) - (last == "goodnight"), _sentence("ending", facts, rng))
     return " ".join(told)
 
