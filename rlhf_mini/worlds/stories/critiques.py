@@ -174,7 +174,8 @@ def _facts(request: Request, answer: str, rng: random.Random) -> Facts:
         "deed": reading.deed if reading.deed in KIND_DEEDS else rng.choice(KIND_DEEDS),
     }
     told |= {"friend": reading.friend} if reading.friend else {}
-    return draw_facts(rng, **told, **({"place": places[0]} if places else {}))
+    told |= {"place": places[0]} if places else {}
+    return draw_facts(rng, held_out=False, **told)
 
 
 def _sentence(role: str, facts: Facts, rng: random.Random) -> str:
