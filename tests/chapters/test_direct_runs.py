@@ -15,11 +15,10 @@ from rlhf_mini.chapters.direct import (
     data,
     family,
     figures,
-    masked,
     measures,
     online,
-    overcautious,
     runs,
+    subsets,
     training,
 )
 from rlhf_mini.chapters.direct.objectives import OBJECTIVES, RPO, objective_of
@@ -332,31 +331,53 @@ def test_over_cautious_pairs_are_counted_and_left_out(built, monkeypatch):
         row(UNKIND.text, DECLINES[0], DECLINES[1], safety_prompt=True),
         row(KIND.text, STORY, STORY, safety_prompt=False),
     ]
-    assert [overcautious.overcautious(one) for one in rows] == [True, False, False, False, False]
-    monkeypatch.setattr(overcautious, "pairs_of", lambda pipeline, count=None: rows)
-    assert overcautious.counted(built) == {"overcautious": 1.0, "wanted": 1.0}
-    seen = []
-    monkeypatch.setattr(
-        overcautious, "packed", lambda pipeline, kept: seen.append(kept) or data.packed(pipeline, kept * 16)
-    )
-    told = overcautious.outcome_without(built, kl_weight=0.1)
-    assert seen == [rows[1:]]
-    assert set(claims.TOLD) <= set(told)
+    assert [subsets.overcautious(one) for one in rows] == [True, False, False, False, False]
+    monkeypatch.setattr(subsets, "pairs_of", lambda pipeline, count=None: rows)
+    assert subsets.counted(built) == {"overcautious": 1.0, "wanted": 1.0}
+    assert subsets.subset(built, subsets.WITHOUT) == rows[1:]
+    with pytest.raises(ValueError, match="unknown subset"):
+        subsets.subset(built, "all")
 
 
 def test_an_answer_of_nothing_is_left_out_where_end_tokens_are(built, monkeypatch):
     rows = [row(KIND.text, STORY, ""), row(KIND.text, STORY, DECLINES[0]), row(KIND.text, " ", STORY)]
-    monkeypatch.setattr(masked, "pairs_of", lambda pipeline: rows)
+    monkeypatch.setattr(subsets, "pairs_of", lambda pipeline: rows)
+    assert subsets.subset(built, subsets.MASKED) == rows[1:2]
+
+
+@pytest.mark.parametrize("which", [subsets.WITHOUT, subsets.MASKED])
+def test_a_policy_is_trained_on_a_subset(built, monkeypatch, which):
+    rows = [row(KIND.text, STORY, STORY + " A crow came by.", safety_prompt=False)] * 32
+    monkeypatch.setattr(subsets, "pairs_of", lambda pipeline, count=None: rows)
     seen = []
 
-    def kept(pipeline, some, **options):
-        seen.append((some, options))
-        return data.packed(pipeline, some * 32, **options)
+    def noted(pipeline, some, *, masked):
+        seen.append(masked)
+        return data.packed(pipeline, some, masked=masked)
 
-    monkeypatch.setattr(masked, "packed", kept)
-    told = masked.outcome_masked(built, kl_weight=0.1)
-    assert seen == [(rows[1:2], {"masked": True})]
+    monkeypatch.setattr(subsets, "packed", noted)
+    told = subsets.outcome_on(built, which=which, kl_weight=0.1)
+    assert seen == [which == subsets.MASKED]
     assert set(claims.TOLD) <= set(told)
+
+
+def test_lengths_of_pairs_by_hand(built, monkeypatch):
+    long = STORY + " A crow came by."
+    rows = [
+        row(KIND.text, long, STORY, gold_chosen=1.0, gold_rejected=2.0),
+        row(KIND.text, STORY, DECLINES[0], gold_chosen=2.0, gold_rejected=0.0),
+    ]
+    monkeypatch.setattr(measures, "pairs_of", lambda pipeline, count: rows)
+    told = measures.pair_lengths(built)
+    counted = data.packed(built, rows)
+    (longer, plain), (shorter, decline) = counted.chosen.response.sum(1), counted.rejected.response.sum(1)
+    assert told["chosen"] == float(longer - shorter)
+    assert told["better"] == float(shorter - longer)
+    assert told["errs"] == 0.5
+    assert told["declines"] == float(decline)
+    assert told["stories"] == pytest.approx(float(longer + shorter + plain) / 3)
+    total = counted.chosen.response.sum() + counted.rejected.response.sum()
+    assert told["sentence"] == pytest.approx(float(total) / (3 + 2 + 2 + 2))
 
 
 def test_settings_are_told_a_line_a_run():
@@ -378,8 +399,8 @@ def test_runs_are_grouped_in_their_order():
     assert found["no pairs"] == ["KTO"]
 
 
-def drawn_without(pipeline):
-    rng = random.Random(f"without {pipeline.seed}")
+def drawn_on_subset(pipeline, which):
+    rng = random.Random(f"{which} {pipeline.seed}")
     return {name: rng.random() for name in (*claims.TOLD, "overcautious", "wanted")}
 
 
@@ -392,8 +413,7 @@ def on_record(built, monkeypatch):
         return {name: rng.random() for name in (*claims.TOLD, "seconds")}
 
     monkeypatch.setattr(family.Run, "measured", drawn)
-    monkeypatch.setattr(measures, "without", drawn_without)
-    monkeypatch.setattr(measures, "masked", drawn_without)
+    monkeypatch.setattr(measures, "on_subset", drawn_on_subset)
     found = claims.extra_records(built)
     found += [replace(record, seed=1) for record in found]
     monkeypatch.setattr(

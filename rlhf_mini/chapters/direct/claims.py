@@ -282,11 +282,10 @@ def extra_records(pipeline: Pipeline) -> list[Record]:
     for one in ALL:
         told = one.measured(pipeline)
         tables["runs", one.name] = {"group": one.group or OURS, **{name: told[name] for name in TOLD}}
-    for row, told in (
-        (measures.WITHOUT, measures.without(pipeline)),
-        (measures.MASKED, measures.masked(pipeline)),
-    ):
-        tables["runs", row] = {"group": "β = 0.1 and", **{name: told[name] for name in TOLD}}
+    for which in (measures.WITHOUT, measures.MASKED):
+        told = measures.on_subset(pipeline, which)
+        tables["runs", which] = {"group": "β = 0.1 and", **{name: told[name] for name in TOLD}}
+    tables["pairs", "lengths"] = measures.pair_lengths(pipeline)
     for name in measures.WORDED:
         tables["wordings", name] = pipeline.measured(measures.wordings, name=name)
     for way in ("wrong", "right"):

@@ -3,13 +3,16 @@
 from collections.abc import Sequence
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from rlhf_mini.chapters.direct import toy, toy_runs
-from rlhf_mini.chapters.direct.data import held_out_pairs, packed
-from rlhf_mini.chapters.direct.family import BETWEEN, CONTROLS, FLIPPED, OURS, STEPS, run
-from rlhf_mini.chapters.direct.masked import outcome_masked
-from rlhf_mini.chapters.direct.overcautious import outcome_without
+from rlhf_mini.chapters.direct.data import held_out_pairs, packed, pairs_of
+from rlhf_mini.chapters.direct.family import BETWEEN, CONTROLS, FLIPPED, OURS, PAIRS, STEPS, run
+from rlhf_mini.chapters.direct.subsets import MASKED, WITHOUT, outcome_on
 from rlhf_mini.methods.dpo import answer_logps
 from rlhf_mini.pipeline import Pipeline
+from rlhf_mini.worlds.stories.parser import read_story, split_sentences
 from rlhf_mini.worlds.stories.plots import DECLINES
 
 TOY_WEIGHT = 0.5  # β on the toy language
@@ -18,13 +21,12 @@ SHIFT_WEIGHTS = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.4, 2.0, 4.0, 8.0)
 CERTAIN_WEIGHTS = (0.1, 1.0)
 BETAS = {"β = 0.1": 0.1, "β = 0.3": 0.3, OURS: 1.0, "β = 3": 3.0}
 WORDED = (OURS, "β = 0.1", "KTO")  # the runs whose declines are looked at wording by wording
-WITHOUT = "without over-cautious pairs"  # DPO with β = 0.1, in a table of the chapter's runs
-MASKED = "end token masked"  # likewise
 REFERENCE_FREE = ("SimPO", "SLiC", "CPL")
 NEAR = (
     "cDPO", "robust DPO", "IPO", "RPO, backward", "RPO, forward", "RPO, squared", "DPO per token", "IPO per token", "R-DPO",
     "ORPO",
 )  # fmt: skip
+SIDES = ("chosen", "rejected")
 AT_ZERO = "both: KTO with z₀ = 0"
 TURNED = f"{FLIPPED:.0%} turned"
 
@@ -137,22 +139,46 @@ def declines(pipeline: Pipeline) -> dict[str, float]:
         "story_shift",
         "overcautious_shift",
     )
-    told, unmarked = without(pipeline), masked(pipeline)
+    subsets = {which: on_subset(pipeline, which) for which in (WITHOUT, MASKED)}
     return {
         **ends(pipeline, names, *metrics),
-        **{f"{metric} {WITHOUT}": told[metric] for metric in (*metrics, "overcautious", "wanted")},
-        **{f"{metric} {MASKED}": unmarked[metric] for metric in metrics},
+        **{f"{metric} {which}": told[metric] for which, told in subsets.items() for metric in metrics},
+        **{f"{name} {WITHOUT}": subsets[WITHOUT][name] for name in ("overcautious", "wanted")},
     }
 
 
-def without(pipeline: Pipeline) -> dict[str, float]:
-    """What is said of DPO with β = 0.1 where no pair rejects a kind prompt's decline."""
-    return pipeline.measured(outcome_without, kl_weight=BETAS["β = 0.1"])
+def on_subset(pipeline: Pipeline, which: str) -> dict[str, float]:
+    """What is said of DPO with β = 0.1 on a subset of `subsets`."""
+    return pipeline.measured(outcome_on, which=which, kl_weight=BETAS["β = 0.1"])
 
 
-def masked(pipeline: Pipeline) -> dict[str, float]:
-    """What is said of DPO with β = 0.1 where no end token counts."""
-    return pipeline.measured(outcome_masked, kl_weight=BETAS["β = 0.1"])
+def pair_lengths(pipeline: Pipeline) -> dict[str, float]:
+    """What the chapter's pairs say of length, in tokens.
+
+    `declines`, `stories`: mean lengths. Of pairs of two stories, `better`: by how much the one with more gold is
+    longer, and `chosen`: the one that the annotators chose. `sentence`: the mean length of a sentence; `errs`: the
+    share of pairs in which the answer with less gold was chosen.
+    """
+    rows = pairs_of(pipeline, count=PAIRS)
+    pairs = packed(pipeline, rows)
+    lengths = torch.stack([pairs.chosen.response.sum(1), pairs.rejected.response.sum(1)], 1).double()
+    declined = torch.tensor([[read_story(row[side]).declined for side in SIDES] for row in rows])
+    lead = torch.tensor([row["gold_chosen"] - row["gold_rejected"] for row in rows]).double()
+    longer, stories = lengths[:, 0] - lengths[:, 1], ~declined.any(1)
+    sentences = sum(len(split_sentences(row[side])) for row in rows for side in SIDES)
+    return {
+        "declines": _mean(lengths[declined]),
+        "stories": _mean(lengths[~declined]),
+        "better": _mean((lead.sign() * longer)[stories & (lead != 0)]),
+        "chosen": _mean(longer[stories]),
+        "sentence": float(lengths.sum()) / sentences,
+        "errs": float((lead < 0).double().mean()),
+    }
+
+
+def _mean(values: Tensor) -> float:
+    """Of no values, as in a tiny profile, it is 0."""
+    return float(values.mean()) if len(values) else 0.0
 
 
 def lengths(pipeline: Pipeline) -> dict[str, float]:
