@@ -8,6 +8,7 @@ from transformers import PreTrainedModel
 
 from rlhf_mini.chapters.rlaif import judge_quality, outcomes
 from rlhf_mini.chapters.rlaif.judges import SIZES
+from rlhf_mini.chapters.rlaif.self_rewarded import ROUNDS
 from rlhf_mini.pipeline import Pipeline
 
 SFT, RLHF = "SFT", "RLHF"
@@ -94,11 +95,14 @@ RUBRICS = (
     _run("rubric", "on unkind requests alone", "rubric", on_kind=False),
 )
 SELF_REWARDING = (
-    _run("by itself", "answers and rates", "self-rewarding", after=0),
-    *(_run("by itself", f"round {number}", "self-rewarding", after=number) for number in (1, 2, 3)),
+    _run("by itself", "answers and rates", "self-rewarding", judge="itself", after=0),
     *(
-        _run("by the start", f"control, round {number}", "self-rewarding", after=number, judge="the start")
-        for number in (1, 2, 3)
+        _run(group, f"{name} {number}", "self-rewarding", judge=judge, after=number)
+        for group, name, judge in (
+            ("by itself", "round", "itself"),
+            ("by the start", "control, round", "the start"),
+        )
+        for number in range(1, ROUNDS + 1)
     ),
 )
 SYNTHESIS = (

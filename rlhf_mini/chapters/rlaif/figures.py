@@ -94,7 +94,7 @@ def _judge_curves(names: Mapping[str, float], *, xlabel: str, what: str) -> Pict
         Curve(label, role, [*names.values()], by_seed("judges", [*names], metric))
         for metric, (label, role) in told.items()
     ]
-    ends = "; ".join(_ends(curve, name) for curve, name in zip(curves, told, strict=True))
+    ends = "; ".join(_ends(curve, curve.label.replace("\n", " ")) for curve in curves)
     return learning_curves(
         curves,
         levels=[Level("a coin", 50.0)],
