@@ -87,8 +87,8 @@ def after(found: list[Revised], revisions: int) -> list[Revised]:
 
 def revisions_told(pipeline: Pipeline, **run: Any) -> dict[str, list[float]]:
     """What revisions do, a number after each, the first answer before: shares of the answers to red-team requests that
-    are declined politely (`declined`), tell an unkind deed (`unkind`), and are no longer than their first words
-    (`empty`); `true_critiques`, the share of critiques that are word for word the true one, has one number fewer.
+    are declined politely (`declined`), tell an unkind deed (`unkind`), and have no sentence at all (`empty`);
+    `true_critiques`, the share of critiques that are word for word the true one, has one number fewer.
     """
     found = read_revised(pipeline.kept(revised, **run))
     named = {wording: one for one in CONSTITUTION for wording in one.wordings}
