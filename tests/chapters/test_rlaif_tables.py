@@ -7,6 +7,7 @@ import pytest
 from rlhf_mini.chapters.claims import records_of
 from rlhf_mini.chapters.rlaif import claims, family, figures, measures
 from rlhf_mini.evaluation.records import write_records
+from rlhf_mini.pipeline import Pipeline
 from rlhf_mini.worlds.stories.principles import CONSTITUTION
 
 BY_ROUND = ("gold itself", "gold the start", "rates_right itself", "rates_right the start")
@@ -43,8 +44,11 @@ def told(monkeypatch):
     return {**policies, **judges}
 
 
-class Measured:
+class Measured(Pipeline):
     """A pipeline for which everything else has been measured."""
+
+    def __init__(self):
+        pass
 
     def measured(self, experiment, **settings):
         name = experiment.__name__

@@ -40,7 +40,7 @@ from rlhf_mini.worlds.stories.rubric import RUBRIC
 
 Choice = str | Mapping[str, Any] | None
 EXAMPLES, BATCH, RATE, WARMUP = 12_000, 32, 2e-3, 30
-CONTEXT = 448  # two answers, a principle and thoughts
+CONTEXT = 768  # two answers, a principle and thoughts, with room for models that ramble
 ASKED_AT_ONCE = 64
 LONGEST_THOUGHT = {"ours": 80, "hub": 256}  # tokens
 SIZES: Mapping[str, Mapping[str, Any]] = {
