@@ -137,7 +137,9 @@ def one_pair(pipeline: Pipeline) -> Seen:
     with torch.no_grad():
         first, second = (raw_scores(model, side.to(model.device)) for side in (pairs.first, pairs.second))
     lead, odds = float(first - second), math.log(SURE / (1 - SURE))
-    return abs(lead - odds) < 0.2, f"lead {lead:.2f}, log-odds of the label {odds:.2f}".replace("-", "−")
+    return abs(lead - odds) < 0.2, f"lead {lead:.2f}".replace(
+        "-", "−"
+    ) + f"; log-odds of the label {odds:.2f}"
 
 
 def known_end(pipeline: Pipeline) -> Seen:
