@@ -1,0 +1,68 @@
+"""What the claims of chapter 08 measure: flat names, plain numbers."""
+
+from rlhf_mini.chapters.hindsight import bug_hunt, family, replay, toy
+from rlhf_mini.chapters.hindsight.family import FILTERED, OURS, Run
+from rlhf_mini.pipeline import Pipeline
+
+# What a row of the tables holds of a run.
+SUMS_TOLD = ("right", "greedy", "right_if_asked_for_wrong", "by_round")
+STORIES_TOLD = (
+    "gold", "gold_safe_prompts", "gold_unkind_prompts", "followed", "fulfilled", "fulfil_something", "unkind_declined",
+    "kl_k1", "kl_k3", "length", "distinct_2", "proxy",
+)  # fmt: skip
+
+
+def ends(
+    pipeline: Pipeline, names: tuple[str, ...], *metrics: str, among: tuple[Run, ...]
+) -> dict[str, float]:
+    """Numbers of several runs as `metric run`."""
+    told = {name: family.run(name, among=among).measured(pipeline) for name in names}
+    return {f"{metric} {name}": told[name][metric] for name in names for metric in metrics}
+
+
+def grid(pipeline: Pipeline) -> dict[str, float]:
+    """Shares of walks that came to the asked cell, over all walks, and what is known at the end."""
+    found = pipeline.measured(replay.curves)
+    told = {name: value for name, value in found.items() if not isinstance(value, list)}
+    means = {name: sum(value) / len(value) for name, value in found.items() if isinstance(value, list)}
+    return {**told, **means}
+
+
+def same_end(pipeline: Pipeline) -> dict[str, float]:
+    """Relabelled likelihood and filtering in a table."""
+    return dict(pipeline.measured(toy.same_end))
+
+
+def from_failures(pipeline: Pipeline) -> dict[str, float]:
+    """What is learned from failures alone, in tables."""
+    return dict(pipeline.measured(toy.from_failures))
+
+
+def smoothing(pipeline: Pipeline) -> dict[str, float]:
+    """What smoothing leaves of an answer, counted, and on sums."""
+    counted = pipeline.measured(toy.smoothing)
+    names = ("start", OURS, "ε = 0.2")
+    return {**counted, **ends(pipeline, names, "right", among=family.SUMS)}
+
+
+def sums(pipeline: Pipeline) -> dict[str, float]:
+    """The methods on sums."""
+    names = ("start", FILTERED, OURS, "no relabelling", "PPO", "no contrast")
+    return ends(pipeline, names, "right", "greedy", "right_if_asked_for_wrong", among=family.SUMS)
+
+
+def ablations(pipeline: Pipeline) -> dict[str, float]:
+    """HIR on sums with one thing changed."""
+    names = (OURS, "no contrast", "no entropy", "in-batch contrast", "ε = 0.02", "HIR with steps")
+    return ends(pipeline, names, "right", "greedy", "right_if_asked_for_wrong", among=family.SUMS)
+
+
+def stories(pipeline: Pipeline) -> dict[str, float]:
+    """The methods on stories, by request and by verdict."""
+    names = tuple(one.name for one in family.STORIES)
+    return ends(pipeline, names, "gold", "kl_k1", "fulfilled", "fulfil_something", among=family.STORIES)
+
+
+def hunt(pipeline: Pipeline) -> dict[str, float]:
+    """The bug's symptoms and the suspects'."""
+    return bug_hunt.readings(pipeline)

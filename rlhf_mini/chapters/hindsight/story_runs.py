@@ -1,0 +1,108 @@
+"""Stories: hindsight relabelling and filtered behaviour cloning from the SFT model, at PPO's number of samples.
+
+All runs are asked the same requests in the same rounds and draw one story each. They differ in what the script makes of
+a story, and in the three terms. Judged is by gold, on held-out requests.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoModelForCausalLM, PreTrainedModel
+
+from rlhf_mini.chapters.hindsight import story_labels
+from rlhf_mini.chapters.hindsight.story_labels import GOOD, with_verdict
+from rlhf_mini.loop import OptimizerConfig
+from rlhf_mini.methods.answers import Drawing
+from rlhf_mini.methods.hir import Ask, Contrast, HIRConfig, Relabel, Task, hir, in_batch, two_way
+from rlhf_mini.models import copy_of, freeze
+from rlhf_mini.pipeline import Pipeline
+from rlhf_mini.worlds import stories
+
+ROUNDS, EPOCHS, BATCH, RATE = 4, 1, 32, 1e-3
+JUDGED = 2  # times the profile's number of held-out requests
+
+
+@dataclass(frozen=True)
+class Script:
+    """A relabelling with what goes with it: the tasks that requests become, and how a task is put in words."""
+
+    relabel: Relabel
+    task: Callable[[str], Task] = lambda request: (request, "")
+    ask: Ask = lambda instruction, query: instruction
+
+    def prompt(self, request: str) -> str:
+        """What the policy is asked for the best answer to a request."""
+        return self.ask(*self.task(request))
+
+
+def _good(request: str) -> Task:
+    return GOOD, request
+
+
+SCRIPTS: Mapping[str, Script] = {
+    "request": Script(story_labels.by_request),
+    "request, as asked only": Script(story_labels.only_as_asked),
+    "no script": Script(story_labels.whatever_asked),
+    "verdict": Script(story_labels.by_verdict, _good, with_verdict),
+    "verdict, good only": Script(story_labels.only_good, _good, with_verdict),
+}
+CONTRASTS: Mapping[str, Contrast] = {"two-way": two_way, "in batch": in_batch}
+
+
+def samples_a_round(pipeline: Pipeline) -> int:
+    """As many stories a round as make PPO's in all rounds."""
+    config = pipeline.profile.ppo
+    return config.iterations * config.episodes // ROUNDS
+
+
+def config_of(pipeline: Pipeline, rate: float, terms: Mapping[str, float]) -> HIRConfig:
+    """The settings that all runs share, and the three terms' numbers; a term that is not named is left out."""
+    return HIRConfig(
+        rounds=ROUNDS,
+        epochs=EPOCHS,
+        batch=BATCH,
+        drawing=Drawing(samples=1, temperature=1.0, max_new_tokens=pipeline.profile.max_new_tokens),
+        optimizer=OptimizerConfig(learning_rate=rate, warmup_steps=10, final_fraction=0.05),
+        **{"contrast_weight": 0.0, "entropy_weight": 0.0, "label_smoothing": 0.0, **terms},
+    )
+
+
+def trained(
+    pipeline: Pipeline,
+    folder: Path,
+    *,
+    script: str,
+    contrast: str = "two-way",
+    terms: Mapping[str, float] | None = None,
+    rate: float = RATE,
+) -> None:
+    """A kept policy: rounds of `script` (one of `SCRIPTS`) with the numbers `terms`; its log beside it."""
+    policy, relabelling = copy_of(pipeline.policy("sft")), SCRIPTS[script]
+    size = samples_a_round(pipeline)
+    seed = pipeline.seed_for("chapter 08 prompts")
+    asked = [request.text for request in stories.draw_requests(ROUNDS * size, seed=seed)]
+
+    def tasks_of(number: int) -> list[Task]:
+        return [relabelling.task(request) for request in asked[(number - 1) * size : number * size]]
+
+    hir(
+        policy,
+        pipeline.tokenizer(),
+        tasks_of,
+        relabelling.relabel,
+        ask=relabelling.ask,
+        config=config_of(pipeline, rate, terms or {}),
+        generator=pipeline.generator("chapter 08 stories"),
+        contrast=CONTRASTS[contrast],
+        on_round=lambda number, entry: policy.save_pretrained(folder / f"round {number}"),
+    )
+
+
+def policy_of(pipeline: Pipeline, *, after: int = ROUNDS, **run: Any) -> PreTrainedModel:
+    """The policy of a kept run after a round, frozen; round 0 is the SFT model."""
+    if after == 0:
+        return pipeline.policy("sft")
+    folder = pipeline.kept(trained, **run) / f"round {after}"
+    return freeze(AutoModelForCausalLM.from_pretrained(folder)).to(pipeline.device)

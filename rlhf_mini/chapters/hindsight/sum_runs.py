@@ -1,0 +1,150 @@
+"""Sums, method by method: hindsight relabelling, filtered behaviour cloning, PPO, and no relabelling at all.
+
+Every run draws the same number of solutions, in rounds. The first three kinds of run are one program: what differs is
+what the script makes of a solution.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rlhf_mini.chapters.hindsight import arithmetic
+from rlhf_mini.data.tokenizer import encode_prompt
+from rlhf_mini.loop import OptimizerConfig
+from rlhf_mini.methods.answers import Drawing, text_score
+from rlhf_mini.methods.hir import (
+    Contrast,
+    Hindsight,
+    HIRConfig,
+    Relabel,
+    hir,
+    in_batch,
+    relabel_whole,
+    relabel_with_parts,
+    two_way,
+)
+from rlhf_mini.methods.ppo import PPOConfig, ppo, value_model_for
+from rlhf_mini.models import copy_of, new_reward_model
+from rlhf_mini.pipeline import Pipeline
+from rlhf_mini.worlds import sums
+from rlhf_mini.worlds.sums import RIGHT, WRONG
+
+ROUNDS, SAMPLES, EPOCHS, BATCH = 8, 2, 2, 32
+RATE, PPO_RATE = 1e-3, 1e-3
+PPO_EPISODES = 128
+
+
+def opposite(asked: str, fulfilled: str) -> str:
+    """The instruction that an output does not fulfil, if it fulfils `fulfilled`."""
+    return WRONG if fulfilled == RIGHT else RIGHT
+
+
+def only_right(asked: str, query: str, output: str) -> list[Hindsight]:
+    """Filtered behaviour cloning as a script: what came out right is learned, and the rest is thrown away."""
+    return [Hindsight(query, RIGHT, output)] if sums.relabel(query, output) == RIGHT else []
+
+
+def as_asked(asked: str, query: str, output: str) -> list[Hindsight]:
+    """No relabelling: every output is learned under the instruction that it was asked with."""
+    return [Hindsight(query, asked, output)]
+
+
+whole: Relabel = relabel_whole(sums.relabel, opposite)
+RELABELS: Mapping[str, Relabel] = {
+    "whole": whole,
+    "parts": relabel_with_parts(whole, sums.steps_relabelled, opposite),
+    "only right": only_right,
+    "as asked": as_asked,
+}
+CONTRASTS: Mapping[str, Contrast] = {"two-way": two_way, "in batch": in_batch}
+
+
+def config_of(rate: float, terms: Mapping[str, float]) -> HIRConfig:
+    """The settings that all runs share, and the three terms' numbers."""
+    return HIRConfig(
+        rounds=ROUNDS,
+        epochs=EPOCHS,
+        batch=BATCH,
+        drawing=Drawing(samples=SAMPLES, temperature=1.0, max_new_tokens=arithmetic.MAX_NEW_TOKENS),
+        optimizer=OptimizerConfig(learning_rate=rate, warmup_steps=5),
+        **{"contrast_weight": 0.0, "entropy_weight": 0.0, "label_smoothing": 0.0, **terms},
+    )
+
+
+def relabelled(
+    pipeline: Pipeline,
+    *,
+    relabel: str,
+    contrast: str = "two-way",
+    terms: Mapping[str, float] | None = None,
+    rate: float = RATE,
+    rehearsal: bool = False,
+) -> dict[str, Any]:
+    """A run of rounds with one of `RELABELS`; numbers by round, and those of `arithmetic.judged` at the end.
+
+    - `terms`: `contrast_weight`, `entropy_weight`, `label_smoothing`; what is not named is 0.
+    """
+    policy = copy_of(arithmetic.start_of(pipeline))
+    asked = [(RIGHT, problem.text) for problem in arithmetic.problems(pipeline)]
+    curve = [arithmetic.share_right(pipeline, policy, rehearsal=rehearsal)]
+
+    def look(number: int, entry: dict[str, float]) -> None:
+        curve.append(arithmetic.share_right(pipeline, policy, rehearsal=rehearsal))
+
+    log = hir(
+        policy,
+        arithmetic.tokenizer(),
+        lambda number: asked,
+        RELABELS[relabel],
+        ask=sums.instructed,
+        config=config_of(rate, terms or {}),
+        generator=pipeline.generator("chapter 08 rounds"),
+        contrast=CONTRASTS[contrast],
+        on_round=look,
+    )
+    told = {name: [entry[name] for entry in log] for name in log[0]}
+    return {"by_round": curve, **told, **arithmetic.judged(pipeline, policy, rehearsal=rehearsal)}
+
+
+def by_ppo(
+    pipeline: Pipeline, *, kl_weight: float, rate: float = PPO_RATE, rehearsal: bool = False
+) -> dict[str, Any]:
+    """PPO with the script as its reward, 1 for a right answer and 0 else, on as many solutions."""
+    words, start = arithmetic.tokenizer(), arithmetic.start_of(pipeline)
+    policy, value_model = copy_of(start), value_model_for(new_reward_model(start, seed=pipeline.seed))
+    asked = [sums.instructed(RIGHT, problem.text) for problem in arithmetic.problems(pipeline)]
+    iterations = max(1, ROUNDS * SAMPLES * len(asked) // PPO_EPISODES)
+    config = PPOConfig(
+        iterations=iterations,
+        episodes=PPO_EPISODES,
+        minibatch=PPO_EPISODES // 2,
+        epochs=2,
+        max_new_tokens=arithmetic.MAX_NEW_TOKENS,
+        optimizer=OptimizerConfig(learning_rate=rate, warmup_steps=5),
+        kl_weight=kl_weight,
+        gae_lambda=1.0,
+    )
+    curve: list[float] = []
+    looks = {round(number * iterations / ROUNDS) for number in range(ROUNDS)}
+
+    def look(iteration: int, rollout: Any, metrics: dict[str, float]) -> None:
+        if iteration in looks:
+            curve.append(arithmetic.share_right(pipeline, policy, rehearsal=rehearsal))
+
+    ppo(
+        policy,
+        value_model.requires_grad_(True),
+        start,
+        text_score(words, lambda prompt, text: float(sums.relabel(prompt, text) == RIGHT)),
+        words,
+        [tuple(encode_prompt(words, prompt)) for prompt in asked],
+        config=config,
+        generator=pipeline.generator("chapter 08 PPO"),
+        on_rollout=look,
+    )
+    curve.append(arithmetic.share_right(pipeline, policy, rehearsal=rehearsal))
+    return {"by_round": curve, **arithmetic.judged(pipeline, policy, rehearsal=rehearsal)}
+
+
+def untrained(pipeline: Pipeline, *, rehearsal: bool = False) -> dict[str, Any]:
+    """The start itself."""
+    return arithmetic.judged(pipeline, arithmetic.start_of(pipeline), rehearsal=rehearsal)
