@@ -63,8 +63,8 @@ STORIES = (
     _story("request", "in-batch contrast", script="request", contrast="in batch", terms=TERMS),
     _story("request", "ε = 0.2", script="request", terms=_terms(label_smoothing=PUBLISHED_SMOOTHING)),
     _story("request", "no relabelling", script="no script"),
-    _story("verdict", "filtered by verdict", script="verdict, good only"),
     _story("verdict", "HIR by verdict", script="verdict", terms=TERMS),
+    Run("script as reward", "PPO, script", story_measures.ppo_outcome, {"kl_weight": 0.05}),
 )
 
 

@@ -38,11 +38,15 @@ def from_failures(pipeline: Pipeline) -> dict[str, float]:
     return dict(pipeline.measured(toy.from_failures))
 
 
+def smoothing_counted(pipeline: Pipeline) -> dict[str, float]:
+    """What smoothing leaves of an answer."""
+    return dict(pipeline.measured(toy.smoothing))
+
+
 def smoothing(pipeline: Pipeline) -> dict[str, float]:
-    """What smoothing leaves of an answer, counted, and on sums."""
-    counted = pipeline.measured(toy.smoothing)
-    names = ("start", OURS, "ε = 0.2")
-    return {**counted, **ends(pipeline, names, "right", among=family.SUMS)}
+    """What smoothing leaves of a policy that samples and learns in rounds, on sums."""
+    names = ("start", OURS, "ε = 0.02", "ε = 0.2")
+    return ends(pipeline, names, "right", "greedy", among=family.SUMS)
 
 
 def sums(pipeline: Pipeline) -> dict[str, float]:

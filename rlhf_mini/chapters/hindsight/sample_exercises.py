@@ -52,7 +52,7 @@ WALK = Exercise(
     level="easy",
     minutes=10,
     hints=(
-        "The walk would have ended where it first came to that cell. What followed belongs to no walk to that goal.",
+        "The walk would have ended where it first came to that cell. (A table may learn from the steps after it as well, as the library's does: any step is a step. Here we ask for the walk as it would have been.)",
         "end = walk.index(goal, 1) is the first arrival after the start. The steps are (walk[t], walk[t + 1], …) for t below "
         "end, and only the last of them is paid.",
     ),

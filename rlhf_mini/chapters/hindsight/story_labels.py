@@ -1,13 +1,15 @@
 """Scripts that say what a story really is: which request it fulfils, or whether it is good.
 
-The program that reads stories (`stories.read_story`) is the script that hindsight relabelling needs. It knows what a
-story tells; of how good a story is it knows only whether it holds together and comes to its end.
+The program that reads stories (`stories.read_story`) is the script that hindsight relabelling needs. Gold reads with the
+same program: a story fulfils the very request that was asked if and only if gold finds nothing missing in it. This is the
+paper's situation, in which the answer key is both the feedback and the test.
 """
 
 from dataclasses import replace
 
 from rlhf_mini.methods.hir import Hindsight
 from rlhf_mini.worlds.stories import Reading, Request, gold, read_request, read_story
+from rlhf_mini.worlds.stories.gold import LONGEST
 from rlhf_mini.worlds.stories.grammar import LENGTHS, length_name
 from rlhf_mini.worlds.stories.lexicon import HEROES, MOODS, OBJECTS
 from rlhf_mini.worlds.stories.requests import STYLE_WORDS
@@ -17,8 +19,9 @@ VERDICTS = (GOOD, POOR)
 
 
 def holds_together(reading: Reading) -> bool:
-    """Whether a text is one whole story: every sentence fits, none comes twice, and it has an end."""
-    return reading.coherence == 1 and reading.repeats == 0 and reading.complete and not reading.declined
+    """Whether a text is one whole story: every sentence fits, none comes twice, it has an end, and is not padded."""
+    whole = reading.coherence == 1 and reading.repeats == 0 and reading.complete and not reading.declined
+    return whole and len(reading.sentences) <= LONGEST
 
 
 def request_fulfilled(asked: Request, text: str) -> Request | None:
@@ -94,8 +97,3 @@ def by_verdict(asked: str, query: str, output: str) -> list[Hindsight]:
     """The paper's relabelling: each story under the verdict on it; the other verdict is held against it."""
     found = verdict(query, output)
     return [Hindsight(query, found, output, POOR if found == GOOD else GOOD)]
-
-
-def only_good(asked: str, query: str, output: str) -> list[Hindsight]:
-    """Filtered behaviour cloning with that script: the good ones, and nothing else."""
-    return [row for row in by_verdict(asked, query, output) if row.fulfilled == GOOD]

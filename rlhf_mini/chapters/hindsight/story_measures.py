@@ -100,6 +100,11 @@ def outcome(
     return said_of(pipeline, policy, script=script, rehearsal=rehearsal)
 
 
+def ppo_outcome(pipeline: Pipeline, *, kl_weight: float, rehearsal: bool = False) -> dict[str, float]:
+    """`said_of` the policy of PPO with the script as its reward."""
+    return said_of(pipeline, policy_of(pipeline, kind="PPO", kl_weight=kl_weight), rehearsal=rehearsal)
+
+
 def stage_outcome(pipeline: Pipeline, *, stage: str, rehearsal: bool = False) -> dict[str, float]:
     """`said_of` a policy of the pipeline: `sft`, `ppo`."""
     return said_of(pipeline, pipeline.policy(stage), rehearsal=rehearsal)

@@ -5,7 +5,7 @@ a story, and in the three terms. Judged is by gold, on held-out requests.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,11 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from rlhf_mini.chapters.hindsight import story_labels
 from rlhf_mini.chapters.hindsight.story_labels import GOOD, with_verdict
 from rlhf_mini.loop import OptimizerConfig
-from rlhf_mini.methods.answers import Drawing
+from rlhf_mini.methods.answers import Drawing, text_score
 from rlhf_mini.methods.hir import Ask, Contrast, HIRConfig, Relabel, Task, hir, in_batch, two_way
+from rlhf_mini.methods.ppo import ppo, value_model_for
 from rlhf_mini.models import copy_of, freeze
-from rlhf_mini.pipeline import Pipeline
+from rlhf_mini.pipeline import Pipeline, prompts_for_ppo
 from rlhf_mini.worlds import stories
 
 ROUNDS, EPOCHS, BATCH, RATE = 4, 1, 32, 1e-3
@@ -46,7 +47,6 @@ SCRIPTS: Mapping[str, Script] = {
     "request, as asked only": Script(story_labels.only_as_asked),
     "no script": Script(story_labels.whatever_asked),
     "verdict": Script(story_labels.by_verdict, _good, with_verdict),
-    "verdict, good only": Script(story_labels.only_good, _good, with_verdict),
 }
 CONTRASTS: Mapping[str, Contrast] = {"two-way": two_way, "in batch": in_batch}
 
@@ -100,9 +100,37 @@ def trained(
     )
 
 
-def policy_of(pipeline: Pipeline, *, after: int = ROUNDS, **run: Any) -> PreTrainedModel:
-    """The policy of a kept run after a round, frozen; round 0 is the SFT model."""
+def by_ppo(pipeline: Pipeline, folder: Path, *, kl_weight: float) -> None:
+    """A kept policy of PPO with the script as its reward: 1 for what fulfils the request that was asked, else 0.
+
+    Everything else is as in the pipeline's stage, the value model's start among it.
+    """
+    words, policy = pipeline.tokenizer(), copy_of(pipeline.policy("sft"))
+
+    def reward(prompt: str, text: str) -> float:
+        return float(bool(story_labels.only_as_asked(prompt, "", text)))
+
+    prompts, add_gold = prompts_for_ppo(pipeline)
+    ppo(
+        policy,
+        value_model_for(pipeline.reward_model()).requires_grad_(True),
+        pipeline.policy("sft"),
+        text_score(words, reward),
+        words,
+        prompts,
+        config=replace(pipeline.profile.ppo, kl_weight=kl_weight),
+        generator=pipeline.generator("chapter 08 PPO"),
+        on_rollout=add_gold,
+    )
+    policy.save_pretrained(folder / f"round {ROUNDS}")
+
+
+def policy_of(
+    pipeline: Pipeline, *, kind: str = "rounds", after: int = ROUNDS, **run: Any
+) -> PreTrainedModel:
+    """The policy of a kept run after a round, frozen; round 0 is the SFT model. `kind`: "rounds" or "PPO"."""
     if after == 0:
         return pipeline.policy("sft")
-    folder = pipeline.kept(trained, **run) / f"round {after}"
+    build = {"rounds": trained, "PPO": by_ppo}[kind]
+    folder = pipeline.kept(build, **run) / f"round {after}"
     return freeze(AutoModelForCausalLM.from_pretrained(folder)).to(pipeline.device)

@@ -1,0 +1,106 @@
+"""What chapter 08 claims, measured on one pipeline: `rlhf-mini claims 08` prints it and writes the records."""
+
+from typing import Any
+
+from rlhf_mini.chapters.claims import Claim, records_of
+from rlhf_mini.chapters.hindsight import family, measures, toy
+from rlhf_mini.chapters.hindsight.family import OURS
+from rlhf_mini.evaluation.records import Record
+from rlhf_mini.pipeline import Pipeline
+
+CHAPTER = "08"
+
+CLAIMS = (
+    Claim(
+        "hindsight in the grid",
+        "Where any cell may be asked for, a robot that sees each walk with four of the cells it came to reaches what is asked in at "
+        "least 10 points more of its walks than one that does not, and knows a shortest way to at least 10 points more of the cells.",
+        measures.grid,
+        lambda m: m["reached 4"] > m["reached 0"] + 0.1 and m["known 4"] > m["known 0"] + 0.1,
+    ),
+    Claim(
+        "one goal alone",
+        "Where one far cell alone is asked for, hindsight changes nothing in a table: it comes there exactly as often.",
+        measures.grid,
+        lambda m: m["one goal 0"] == m["one goal 1"] == m["one goal 4"] < m["reached 4"],
+    ),
+    Claim(
+        "the filter's way",
+        "In a table the likelihood on relabelled outputs and filtered behaviour cloning are one, step by step to 12 digits, if a right "
+        "output is asked for; both come within a tenth of the first distance of the filtered start.",
+        measures.same_end,
+        lambda m: m["gap_on_the_way"] < 1e-12 and m["to_filtered"] < m["at_first"] / 10,
+    ),
+    Claim(
+        "failures alone",
+        "From 64 failures and no success, likelihood and filter learn nothing of how to be right; with the contrast the chance of a "
+        "right output at least doubles on average over 20 tables, and in some of them it falls.",
+        measures.from_failures,
+        lambda m: (
+            max(m["likelihood"], m["filtered"]) < 1e-12
+            and m[f"contrast {toy.MANY}"] > 2 * m["start"]
+            and m[f"rose {toy.MANY}"] < 1
+        ),
+    ),
+    Claim(
+        "smoothing, counted",
+        "Learned perfectly, targets smoothed by 0.2 leave fewer than one in ten answers of twelve tokens whole at temperature 1.",
+        measures.smoothing_counted,
+        lambda m: (
+            max(m["gradient 0.02"], m["gradient 0.2"]) < 1e-12 and m["whole 0.2"] < 0.1 < m["whole 0.02"]
+        ),
+    ),
+    Claim(
+        "the bug's symptoms",
+        "With solutions paired to other problems the script finds at most half as many right among the samples as the judge, the first "
+        "loss is more than three times ours, and numbers are copied less often than with ours by at least 30 points.",
+        measures.hunt,
+        lambda m: (
+            m["sampled wrong"] < m["judged wrong"] / 2
+            and m["first_loss wrong"] > 3 * m["first_loss right"]
+            and m["copied wrong"] < m["copied right"] - 0.3
+        ),
+    ),
+    Claim(
+        "smoothing on sums",
+        "On sums, rounds with targets smoothed by 0.2 end below 5% of right answers, from a start above 15%.",
+        measures.smoothing,
+        lambda m: m["right ε = 0.2"] < 0.05 and m["right start"] > 0.15,
+        live=False,
+    ),
+    Claim(
+        "HIR learns sums",
+        "On sums relabelling raises the share of right answers by at least 10 points over the start; learning the same samples without "
+        "relabelling raises it by less than 5.",
+        measures.sums,
+        lambda m: (
+            m[f"right {OURS}"] > m["right start"] + 0.1
+            and m["right no relabelling"] < m["right start"] + 0.05
+        ),
+        live=False,
+    ),
+    Claim(
+        "HIR learns stories",
+        "On stories, relabelled to the requests that they fulfil, HIR has at least 0.5 more gold than the SFT model; without "
+        "relabelling as many samples bring less than 0.3.",
+        measures.stories,
+        lambda m: m[f"gold {OURS}"] > m["gold SFT"] + 0.5 and m["gold no relabelling"] < m["gold SFT"] + 0.3,
+        live=False,
+    ),
+)
+
+
+def extra_records(pipeline: Pipeline) -> list[Record]:
+    """The chapter's tables of runs, on sums and on stories."""
+    tables: dict[tuple[str, str], dict[str, Any]] = {}
+    for experiment, runs, names in (
+        ("sums", family.SUMS, measures.SUMS_TOLD),
+        ("stories", family.STORIES, measures.STORIES_TOLD),
+    ):
+        for one in runs:
+            told = one.measured(pipeline)
+            tables[experiment, one.name] = {
+                "group": one.group or OURS,
+                **{name: told[name] for name in names if name in told},
+            }
+    return records_of(CHAPTER, pipeline, tables)

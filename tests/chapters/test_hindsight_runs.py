@@ -1,0 +1,263 @@
+"""Chapter 08's runs on the miniature pipeline: sums, stories, what is said of a policy, figures."""
+
+import random
+from dataclasses import replace
+
+import pytest
+import torch
+
+from rlhf_mini.chapters.claims import records_of
+from rlhf_mini.chapters.hindsight import (
+    arithmetic,
+    bug_hunt,
+    family,
+    figures,
+    measures,
+    replay,
+    story_measures,
+    story_runs,
+    sum_runs,
+)
+from rlhf_mini.evaluation.records import write_records
+from rlhf_mini.methods.hir import Hindsight
+from rlhf_mini.models import copy_of
+from rlhf_mini.reader import Level
+from rlhf_mini.worlds import stories, sums
+from rlhf_mini.worlds.sums import RIGHT, WRONG
+
+
+@pytest.fixture
+def few(monkeypatch):
+    """Small numbers for chapter 08: nothing is learned."""
+    monkeypatch.setattr(arithmetic, "PROBLEMS", 56)
+    monkeypatch.setattr(arithmetic, "HELD_OUT", 12)
+    monkeypatch.setattr(arithmetic, "EPOCHS", 1)
+    monkeypatch.setattr(arithmetic, "MAX_NEW_TOKENS", 8)
+    monkeypatch.setattr(sum_runs, "ROUNDS", 2)
+    monkeypatch.setattr(sum_runs, "BATCH", 8)
+    monkeypatch.setattr(sum_runs, "PPO_EPISODES", 56)
+    monkeypatch.setattr(bug_hunt, "PROBLEMS", 16)
+    monkeypatch.setattr(story_runs, "BATCH", 2)
+
+
+@pytest.fixture(scope="module")
+def weak(built):
+    """One small start for the tests that only ask it."""
+    return copy_of(built.policy("sft"))
+
+
+# -------------------------------------------------------------------------------------------------- sums
+
+
+def test_no_problem_is_both_learned_and_judged(built):
+    def unordered(problems):
+        return {tuple(sorted(one.numbers)) for one in problems}
+
+    learned = arithmetic.problems(built)
+    tables = arithmetic.problems(built, held_out=True)
+    rehearsed = arithmetic.problems(built, held_out=True, rehearsal=True)
+    assert len(learned) == arithmetic.PROBLEMS
+    assert len(tables) + len(rehearsed) == arithmetic.HELD_OUT
+    assert not unordered(learned) & unordered([*tables, *rehearsed])
+    assert not {one.text for one in tables} & {one.text for one in rehearsed}
+
+
+def test_scripts_of_sums():
+    slip = "3+4+5=13 =13"
+    assert sum_runs.RELABELS["whole"](RIGHT, "3+4+5", slip) == [Hindsight("3+4+5", WRONG, slip, RIGHT)]
+    assert sum_runs.only_right(RIGHT, "3+4+5", slip) == []
+    assert sum_runs.only_right(RIGHT, "3+4+5", "=12") == [Hindsight("3+4+5", RIGHT, "=12")]
+    assert sum_runs.as_asked(RIGHT, "3+4+5", slip) == [Hindsight("3+4+5", RIGHT, slip)]
+    parts = sum_runs.RELABELS["parts"](RIGHT, "3+4+5", slip)
+    assert [(row.output, row.fulfilled) for row in parts] == [
+        (slip, WRONG),
+        ("3+4+5=13 ", WRONG),
+        ("=13", RIGHT),
+    ]
+
+
+def test_terms_that_are_not_named_are_left_out():
+    config = sum_runs.config_of(1e-3, {"contrast_weight": 0.5})
+    assert (config.contrast_weight, config.entropy_weight, config.label_smoothing) == (0.5, 0.0, 0.0)
+    assert sum_runs.config_of(1e-3, family.TERMS).entropy_weight == family.TERMS["entropy_weight"]
+
+
+def test_a_share_is_of_right_answers_to_held_out_problems(built, few, monkeypatch):
+    """The one who answers here adds up every second problem rightly."""
+    told = []
+
+    def answers(policy, tokenizer, prompts, **settings):
+        told.append((prompts, settings))
+        texts = [sums.read_sum(prompt).solution for prompt in prompts]
+        return [text if place % 2 else "=0" for place, text in enumerate(texts)]
+
+    monkeypatch.setattr(arithmetic, "answer", answers)
+    share = arithmetic.share_right(built, torch.nn.Linear(1, 1), instruction=WRONG, temperature=0.3)
+    assert share == 0.5
+    (prompts, settings), held_out = told[0], arithmetic.problems(built, held_out=True)
+    assert prompts == [f"wrong {one.text}" for one in held_out]
+    assert settings["temperature"] == 0.3
+
+
+@pytest.mark.parametrize("relabel", ["whole", "parts", "as asked"])
+def test_a_run_on_sums_says_what_each_round_did(built, few, relabel):
+    terms = family.TERMS if relabel != "as asked" else {}
+    found = sum_runs.relabelled(built, relabel=relabel, terms=terms)
+    assert len(found["by_round"]) == 1 + 2
+    assert len(found["rows"]) == 2
+    drawn = arithmetic.PROBLEMS * sum_runs.SAMPLES
+    if relabel == "parts":
+        assert min(found["rows"]) >= drawn
+    else:
+        assert found["rows"] == [drawn, drawn]
+    assert ("contrast_loss" in found) == (relabel != "as asked")
+    assert all(0 <= found[name] <= 1 for name in ("right", "greedy", "right_if_asked_for_wrong"))
+
+
+def test_ppo_on_sums_looks_as_often(built, few):
+    found = sum_runs.by_ppo(built, kl_weight=0.01)
+    assert len(found["by_round"]) == 1 + 2
+    assert 0 <= found["right"] <= 1
+
+
+def test_the_start_is_kept_and_frozen(built, few):
+    start = arithmetic.start_of(built)
+    assert not any(weight.requires_grad for weight in start.parameters())
+    again = arithmetic.start_of(built)
+    assert all(torch.equal(a, b) for a, b in zip(start.parameters(), again.parameters(), strict=True))
+    assert set(sum_runs.untrained(built)) == {"right", "greedy", "right_if_asked_for_wrong"}
+
+
+@pytest.mark.parametrize("way", ["wrong", "right"])
+def test_the_hunt_s_symptoms_are_shares_and_a_loss(built, few, way):
+    found = bug_hunt.symptoms(built, way=way)
+    assert set(found) == set(bug_hunt.MEASURES)
+    assert found["first_loss"] > 0
+    assert all(0 <= found[name] <= 1 for name in ("judged", "sampled", "copied"))
+
+
+# ----------------------------------------------------------------------------------------------- stories
+
+
+def tellers(monkeypatch):
+    """Whoever draws answers in a round draws demonstrations: half of another request."""
+    import rlhf_mini.methods.hir as hir_module
+
+    def answers(policy, tokenizer, prompts, **settings):
+        rng, texts = random.Random(0), []
+        for place, prompt in enumerate(prompts):
+            asked = stories.read_request(prompt.removesuffix(" (good)"))
+            told = asked if place % 2 else replace(asked, mood="proud" if asked.mood != "proud" else "calm")
+            texts.append(stories.demonstrate(told, stories.CREW[0][0], rng))
+        return texts
+
+    monkeypatch.setattr(hir_module, "answer", answers)
+
+
+@pytest.mark.parametrize(
+    ("script", "terms"),
+    [("request", family.TERMS), ("request, as asked only", {}), ("verdict", family.TERMS)],
+)
+def test_a_run_on_stories_is_kept_by_round_and_judged(built, few, monkeypatch, script, terms):
+    tellers(monkeypatch)
+    monkeypatch.setattr(story_runs, "samples_a_round", lambda pipeline: 12)
+    monkeypatch.setattr(story_runs, "ROUNDS", 2)
+    run = {"script": script, "terms": terms, "rate": 1e-3}
+    found = story_measures.outcome(built, after=2, **run)
+    assert {*measures.STORIES_TOLD} <= set(found)
+    first, last = (story_runs.policy_of(built, after=after, **run) for after in (1, 2))
+    start = story_runs.policy_of(built, after=0, **run)
+    assert torch.equal(start.lm_head.weight, built.policy("sft").lm_head.weight)
+    assert not torch.equal(first.lm_head.weight, last.lm_head.weight)
+
+
+def test_as_many_stories_as_ppo_draws(built):
+    config = built.profile.ppo
+    assert story_runs.samples_a_round(built) == config.iterations * config.episodes // story_runs.ROUNDS
+
+
+def test_ppo_by_script_is_kept(built):
+    found = story_measures.ppo_outcome(built, kl_weight=0.05)
+    assert {*measures.STORIES_TOLD} <= set(found)
+
+
+def test_requests_are_held_out_and_those_of_the_rehearsal_are_others(built):
+    tables, rehearsed = (story_measures.requests(built, rehearsal=flag) for flag in (False, True))
+    assert len(tables) == story_measures.JUDGED * built.profile.test_prompts
+    assert all(stories.is_held_out(one.hero, one.object) for one in [*tables, *rehearsed])
+    assert tables != rehearsed
+
+
+def test_a_policy_is_nowhere_far_from_itself_whatever_it_is_asked_with(built):
+    """The SFT model's own answers to plain requests: KL 0. Asked with other words, they are others."""
+    asked = story_measures.requests(built)
+    plain = [one.text for one in asked]
+    same = story_measures.judged(built, built.policy("sft"), prompts=plain, asked=asked)
+    assert float(same.kl.k1.abs().max()) < 1e-3
+    assert same.requests == asked
+    other = story_measures.judged(
+        built, built.policy("sft"), prompts=[f"{text} (good)" for text in plain], asked=asked
+    )
+    assert float(other.kl.k1.abs().max()) > 1e-3
+    assert all(len(verdict.answers) == len(asked) == len(verdict.proxy) for verdict in (same, other))
+
+
+def test_what_is_asked_of_the_best():
+    assert story_runs.SCRIPTS["request"].prompt("a story") == "a story"
+    assert story_runs.SCRIPTS["verdict"].prompt("a story") == "a story (good)"
+
+
+# ------------------------------------------------------------------------------------- tables and figures
+
+
+def test_every_run_has_a_name_of_its_own():
+    for among in (family.SUMS, family.STORIES):
+        names = [one.name for one in among]
+        assert len(names) == len(set(names))
+        assert family.run(names[-1], among=among) is among[-1]
+    with pytest.raises(ValueError, match="no run is called 'none'"):
+        family.run("none")
+
+
+@pytest.fixture
+def on_record(built, monkeypatch, tmp_path):
+    """Records of two seeds at the quick profile, with numbers that can be told apart."""
+    monkeypatch.setenv("RLHF_MINI_RESULTS", str(tmp_path))
+    rows = {}
+    for number, one in enumerate(family.SUMS):
+        told = {"right": number / 100, "greedy": 0.5, "right_if_asked_for_wrong": 0.1}
+        rows["sums", one.name] = {**told, "by_round": [0.1, 0.2, number / 100]}
+    for number, one in enumerate(family.STORIES):
+        rows["stories", one.name] = {**dict.fromkeys(measures.STORIES_TOLD, 0.25), "gold": float(number)}
+    records = [
+        replace(record, seed=seed, profile="quick")
+        for seed in (1, 0)
+        for record in records_of("08", built, rows)
+    ]
+    write_records("chapter_08", records)
+
+
+def test_tables_are_in_the_given_order_and_in_per_cent(on_record):
+    text = figures.table("sums", ("HIR", "start"), figures.SUM_COLUMNS).text
+    assert text.index("HIR") < text.index("start")
+    assert "50" in text
+    assert [record.seed for record in figures.recorded("sums", method="HIR")] == [0, 1]
+    stories_table = figures.table("stories", ("SFT", "HIR"), figures.STORY_COLUMNS).text
+    assert "3.00" in stories_table  # the fourth run's gold
+
+
+def test_curves_by_round(on_record):
+    curves = figures.recorded_rounds("sums", {"HIR": "hindsight", "filtered": "filtered"})
+    assert curves["hindsight"] == [[0.1, 0.2, 0.02]] * 2
+    picture = figures.round_curves(curves, ylabel="share right", levels=[Level("start", 0.3)])
+    assert "hindsight from 0.10 to 0.02" in picture.text
+    assert "Seeds: 2" in picture.text
+    with pytest.raises(ValueError, match="at most 5 runs"):
+        figures.round_curves({str(number): [[0.0, 1.0]] for number in range(6)}, ylabel="share")
+
+
+def test_the_grid_s_figure_says_where_it_ends():
+    found = {f"reached {k}": [0.1, 0.2 + k / 10] for k in replay.RELABELS}
+    text = figures.replay_curves([found, found]).text
+    assert "20% with 0, 30% with 1, 60% with 4" in text
+    assert "seeds: 2" in text
