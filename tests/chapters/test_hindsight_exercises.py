@@ -80,7 +80,9 @@ def test_the_smoothed_likelihood_is_the_library_s():
 def test_what_smoothing_spoils_is_read_off_the_minimum_of_the_library_s_loss():
     vocabulary, epsilon = 5, 0.4
     logits = numbers(vocabulary).requires_grad_()
-    optimizer = torch.optim.LBFGS([logits], max_iter=200, tolerance_grad=1e-12)
+    optimizer = torch.optim.LBFGS(
+        [logits], max_iter=500, tolerance_grad=1e-14, tolerance_change=1e-20, line_search_fn="strong_wolfe"
+    )
 
     def closure():
         optimizer.zero_grad()

@@ -1,5 +1,6 @@
 """The ladder of chapter 08, whose rungs fall for planted bugs, and the room's claims and quiz."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -11,6 +12,8 @@ from rlhf_mini.chapters.hindsight.sum_runs import opposite
 from rlhf_mini.data.tokenizer import encode_prompt, encode_text
 from rlhf_mini.losses import two_way_contrast_loss
 from rlhf_mini.methods.hir import Hindsight
+from rlhf_mini.pipeline import Pipeline
+from rlhf_mini.profiles import QUICK
 from rlhf_mini.reader import quiz as quiz_picture
 from rlhf_mini.worlds.sums import RIGHT, WRONG
 from tests.chapters.verdicts import hindsight as verdicts
@@ -120,8 +123,11 @@ def test_the_one_pair_rung_holds_and_falls_where_instructions_are_exchanged(buil
 # ------------------------------------------------------------------------------------------ band, real run
 
 
-class Told(SimpleNamespace):
+class Told(Pipeline):
     """A pipeline whose measurements are given."""
+
+    def __init__(self, name="quick", **numbers):
+        self.profile, self.numbers = replace(QUICK, name=name), numbers
 
     def measured(self, experiment, **settings):
         return self.numbers[experiment.__name__]
@@ -130,7 +136,7 @@ class Told(SimpleNamespace):
 def test_the_known_end_and_the_grid_rungs_read_their_measurements():
     good = {"gap_on_the_way": 0.0, "at_first": 2.0, "to_filtered": 0.05}
     curves = {"reached 0": [0.2, 0.4], "reached 4": [0.5, 0.7]}
-    pipeline = Told(numbers={"same_end": good, "curves": curves})
+    pipeline = Told(same_end=good, curves=curves)
     assert ladder.known_end(pipeline)[0]
     assert ladder.grid(pipeline)[0]
     pipeline.numbers = {
@@ -157,7 +163,7 @@ def test_the_real_rung_and_the_band(monkeypatch, gold, held):
         for g, k, f in ((3.2, 5.8, 0.48), (3.3, 6.1, 0.52), (3.4, 6.2, 0.5))
     ]
     monkeypatch.setattr(ladder, "read_records", lambda *a, **k: records)
-    pipeline = SimpleNamespace(profile=SimpleNamespace(name="quick"))
+    pipeline = Told()
     assert ladder.real(pipeline)[0] is held
     assert ladder.in_the_band(pipeline)[0] is held
 
@@ -169,7 +175,7 @@ def test_without_records_the_band_says_so(monkeypatch):
         raise FileNotFoundError
 
     monkeypatch.setattr(ladder, "read_records", missing)
-    held, seen = ladder.in_the_band(SimpleNamespace(profile=SimpleNamespace(name="mini")))
+    held, seen = ladder.in_the_band(Told("mini"))
     assert held
     assert "no seeds of the profile mini on record" in seen
 
@@ -218,7 +224,7 @@ class Runs:
 def test_measures_name_what_they_measure(monkeypatch):
     monkeypatch.setattr(measures.family, "run", Runs(None).run)
     for measure in (measures.sums, measures.ablations, measures.stories, measures.smoothing):
-        found = measure(None)
+        found = measure(Told())
         assert found
         for name, value in found.items():
             run = name.split(" ", 1)[1]
@@ -228,7 +234,7 @@ def test_measures_name_what_they_measure(monkeypatch):
 
 def test_the_grid_s_measure_is_means_and_ends():
     curves = {"reached 0": [0.2, 0.4], "known 0": 0.5, "one goal 0": 0.1}
-    found = measures.grid(Told(numbers={"curves": curves}))
+    found = measures.grid(Told(curves=curves))
     assert found == {"reached 0": pytest.approx(0.3), "known 0": 0.5, "one goal 0": 0.1}
 
 

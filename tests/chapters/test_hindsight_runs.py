@@ -20,7 +20,6 @@ from rlhf_mini.chapters.hindsight import (
 )
 from rlhf_mini.evaluation.records import write_records
 from rlhf_mini.methods.hir import Hindsight
-from rlhf_mini.models import copy_of
 from rlhf_mini.reader import Level
 from rlhf_mini.worlds import stories, sums
 from rlhf_mini.worlds.sums import RIGHT, WRONG
@@ -38,12 +37,6 @@ def few(monkeypatch):
     monkeypatch.setattr(sum_runs, "PPO_EPISODES", 56)
     monkeypatch.setattr(bug_hunt, "PROBLEMS", 16)
     monkeypatch.setattr(story_runs, "BATCH", 2)
-
-
-@pytest.fixture(scope="module")
-def weak(built):
-    """One small start for the tests that only ask it."""
-    return copy_of(built.policy("sft"))
 
 
 # -------------------------------------------------------------------------------------------------- sums
@@ -92,7 +85,7 @@ def test_a_share_is_of_right_answers_to_held_out_problems(built, few, monkeypatc
         return [text if place % 2 else "=0" for place, text in enumerate(texts)]
 
     monkeypatch.setattr(arithmetic, "answer", answers)
-    share = arithmetic.share_right(built, torch.nn.Linear(1, 1), instruction=WRONG, temperature=0.3)
+    share = arithmetic.share_right(built, built.policy("sft"), instruction=WRONG, temperature=0.3)
     assert share == 0.5
     (prompts, settings), held_out = told[0], arithmetic.problems(built, held_out=True)
     assert prompts == [f"wrong {one.text}" for one in held_out]
@@ -162,7 +155,7 @@ def test_a_run_on_stories_is_kept_by_round_and_judged(built, few, monkeypatch, s
     tellers(monkeypatch)
     monkeypatch.setattr(story_runs, "samples_a_round", lambda pipeline: 12)
     monkeypatch.setattr(story_runs, "ROUNDS", 2)
-    run = {"script": script, "terms": terms, "rate": 1e-3}
+    run = {"script": script, "terms": terms, "epochs": 2}
     found = story_measures.outcome(built, after=2, **run)
     assert {*measures.STORIES_TOLD} <= set(found)
     first, last = (story_runs.policy_of(built, after=after, **run) for after in (1, 2))

@@ -1,7 +1,6 @@
 """Chapter 08's tables and its grid: what is counted is right, and the grid's distances are shortest ways."""
 
 import math
-from types import SimpleNamespace
 
 import gymnasium
 import numpy as np
@@ -10,8 +9,9 @@ import torch
 
 from rlhf_mini.chapters.hindsight import replay, toy
 from rlhf_mini.exact import filtered_optimum
+from rlhf_mini.pipeline import Pipeline
 
-SEEDS = [SimpleNamespace(seed=seed) for seed in range(3)]
+SEEDS = [Pipeline("quick", seed=seed) for seed in range(3)]
 
 
 # ------------------------------------------------------------------------------------------------- tables

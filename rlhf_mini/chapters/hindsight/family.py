@@ -11,6 +11,7 @@ from rlhf_mini.chapters.hindsight import story_measures, sum_runs
 from rlhf_mini.pipeline import Pipeline
 
 OURS, FILTERED = "HIR", "filtered"
+MORE_STEPS = "filtered, more epochs"  # about as many steps as HIR, which has more rows, makes
 TERMS = {"contrast_weight": 1.0, "entropy_weight": 0.001, "label_smoothing": 0.0}
 PUBLISHED_SMOOTHING = 0.2
 
@@ -46,6 +47,7 @@ SUMS = (
     _sum("", FILTERED, relabel="only right"),
     _sum("", OURS, relabel="whole", terms=TERMS),
     _sum("control", "no relabelling", relabel="as asked"),
+    _sum("control", MORE_STEPS, relabel="only right", epochs=5),
     Run("", "PPO", sum_runs.by_ppo, {"kl_weight": 0.01}),
     _sum("without", "no contrast", relabel="whole", terms=_terms(contrast_weight=0.0)),
     _sum("without", "no entropy", relabel="whole", terms=_terms(entropy_weight=0.0)),
@@ -58,6 +60,7 @@ STORIES = (
     Run("", "SFT", story_measures.stage_outcome, {"stage": "sft"}),
     Run("", "PPO", story_measures.stage_outcome, {"stage": "ppo"}),
     _story("request", FILTERED, script="request, as asked only"),
+    _story("control", MORE_STEPS, script="request, as asked only", epochs=3),
     _story("request", OURS, script="request", terms=TERMS),
     _story("request", "no contrast", script="request", terms=_terms(contrast_weight=0.0)),
     _story("request", "in-batch contrast", script="request", contrast="in batch", terms=TERMS),

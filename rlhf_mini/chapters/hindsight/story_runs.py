@@ -57,14 +57,14 @@ def samples_a_round(pipeline: Pipeline) -> int:
     return config.iterations * config.episodes // ROUNDS
 
 
-def config_of(pipeline: Pipeline, rate: float, terms: Mapping[str, float]) -> HIRConfig:
+def config_of(pipeline: Pipeline, terms: Mapping[str, float], *, epochs: int) -> HIRConfig:
     """The settings that all runs share, and the three terms' numbers; a term that is not named is left out."""
     return HIRConfig(
         rounds=ROUNDS,
-        epochs=EPOCHS,
+        epochs=epochs,
         batch=BATCH,
         drawing=Drawing(samples=1, temperature=1.0, max_new_tokens=pipeline.profile.max_new_tokens),
-        optimizer=OptimizerConfig(learning_rate=rate, warmup_steps=10, final_fraction=0.05),
+        optimizer=OptimizerConfig(learning_rate=RATE, warmup_steps=10, final_fraction=0.05),
         **{"contrast_weight": 0.0, "entropy_weight": 0.0, "label_smoothing": 0.0, **terms},
     )
 
@@ -76,7 +76,7 @@ def trained(
     script: str,
     contrast: str = "two-way",
     terms: Mapping[str, float] | None = None,
-    rate: float = RATE,
+    epochs: int = EPOCHS,
 ) -> None:
     """A kept policy: rounds of `script` (one of `SCRIPTS`) with the numbers `terms`; its log beside it."""
     policy, relabelling = copy_of(pipeline.policy("sft")), SCRIPTS[script]
@@ -93,7 +93,7 @@ def trained(
         tasks_of,
         relabelling.relabel,
         ask=relabelling.ask,
-        config=config_of(pipeline, rate, terms or {}),
+        config=config_of(pipeline, terms or {}, epochs=epochs),
         generator=pipeline.generator("chapter 08 stories"),
         contrast=CONTRASTS[contrast],
         on_round=lambda number, entry: policy.save_pretrained(folder / f"round {number}"),

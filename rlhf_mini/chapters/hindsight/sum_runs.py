@@ -58,11 +58,11 @@ RELABELS: Mapping[str, Relabel] = {
 CONTRASTS: Mapping[str, Contrast] = {"two-way": two_way, "in batch": in_batch}
 
 
-def config_of(rate: float, terms: Mapping[str, float]) -> HIRConfig:
-    """The settings that all runs share, and the three terms' numbers."""
+def config_of(rate: float, terms: Mapping[str, float], *, epochs: int = EPOCHS) -> HIRConfig:
+    """The settings that all runs share, and the three terms' numbers; a term that is not named is left out."""
     return HIRConfig(
         rounds=ROUNDS,
-        epochs=EPOCHS,
+        epochs=epochs,
         batch=BATCH,
         drawing=Drawing(samples=SAMPLES, temperature=1.0, max_new_tokens=arithmetic.MAX_NEW_TOKENS),
         optimizer=OptimizerConfig(learning_rate=rate, warmup_steps=5),
@@ -76,12 +76,13 @@ def relabelled(
     relabel: str,
     contrast: str = "two-way",
     terms: Mapping[str, float] | None = None,
-    rate: float = RATE,
+    epochs: int = EPOCHS,
     rehearsal: bool = False,
 ) -> dict[str, Any]:
     """A run of rounds with one of `RELABELS`; numbers by round, and those of `arithmetic.judged` at the end.
 
     - `terms`: `contrast_weight`, `entropy_weight`, `label_smoothing`; what is not named is 0.
+    - `epochs`: a script that keeps fewer rows makes fewer steps; more passes over them make up for it.
     """
     policy = copy_of(arithmetic.start_of(pipeline))
     asked = [(RIGHT, problem.text) for problem in arithmetic.problems(pipeline)]
@@ -96,7 +97,7 @@ def relabelled(
         lambda number: asked,
         RELABELS[relabel],
         ask=sums.instructed,
-        config=config_of(rate, terms or {}),
+        config=config_of(RATE, terms or {}, epochs=epochs),
         generator=pipeline.generator("chapter 08 rounds"),
         contrast=CONTRASTS[contrast],
         on_round=look,
