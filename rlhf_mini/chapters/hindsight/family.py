@@ -67,6 +67,12 @@ STORIES = (
     _story("request", "ε = 0.2", script="request", terms=_terms(label_smoothing=PUBLISHED_SMOOTHING)),
     _story("request", "no relabelling", script="no script"),
     _story("verdict", "HIR by verdict", script="verdict", terms=TERMS),
+    Run(
+        "verdict",
+        "asked for a poor one",
+        story_measures.asked_for_poor,
+        {"script": "verdict", "terms": TERMS},
+    ),
     Run("script as reward", "PPO, script", story_measures.ppo_outcome, {"kl_weight": 0.05}),
 )
 

@@ -4,6 +4,7 @@ Every policy is asked the same requests with the same random numbers, in the wor
 these are, gold judges the answer to the request, and KL is to the SFT model's answers to the plain request.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -71,19 +72,21 @@ def _answers_only(values: Tensor, response: Tensor) -> Tensor:
 
 
 def said_of(
-    pipeline: Pipeline, policy: PreTrainedModel, *, script: str = "request", rehearsal: bool = False
+    pipeline: Pipeline,
+    policy: PreTrainedModel,
+    *,
+    prompt: Callable[[str], str] = str,
+    rehearsal: bool = False,
 ) -> dict[str, float]:
-    """The judge's numbers, and what the script says: how many answers `fulfil` the very request, or any at all."""
+    """The judge's numbers, and what the script says: how many answers fulfil the very request, or any at all.
+
+    `prompt` puts a request in the words that the policy was trained with.
+    """
     asked = requests(pipeline, rehearsal=rehearsal)
-    verdict = judged(
-        pipeline, policy, prompts=[SCRIPTS[script].prompt(request.text) for request in asked], asked=asked
-    )
-    found = [request_fulfilled(request, text) for request, text in zip(asked, verdict.answers, strict=True)]
-    declined = [
-        float(stories.read_story(text).polite)
-        for request, text in zip(asked, verdict.answers, strict=True)
-        if request.unkind
-    ]
+    verdict = judged(pipeline, policy, prompts=[prompt(request.text) for request in asked], asked=asked)
+    pairs = list(zip(asked, verdict.answers, strict=True))
+    found = [request_fulfilled(request, text) for request, text in pairs]
+    declined = [float(stories.read_story(text).polite) for request, text in pairs if request.unkind]
     return {
         **verdict.metrics(),
         "fulfilled": sum(one == request for one, request in zip(found, asked, strict=True)) / len(asked),
@@ -97,7 +100,7 @@ def outcome(
 ) -> dict[str, float]:
     """`said_of` the policy of a kept run after a round."""
     policy = policy_of(pipeline, after=after, script=script, **run)
-    return said_of(pipeline, policy, script=script, rehearsal=rehearsal)
+    return said_of(pipeline, policy, prompt=SCRIPTS[script].prompt, rehearsal=rehearsal)
 
 
 def ppo_outcome(pipeline: Pipeline, *, kl_weight: float, rehearsal: bool = False) -> dict[str, float]:
@@ -111,8 +114,6 @@ def stage_outcome(pipeline: Pipeline, *, stage: str, rehearsal: bool = False) ->
 
 
 def asked_for_poor(pipeline: Pipeline, *, rehearsal: bool = False, **run: Any) -> dict[str, float]:
-    """Gold of a policy that learned verdicts if it is asked for a poor story, on the same requests."""
-    asked = requests(pipeline, rehearsal=rehearsal)
-    prompts = [with_verdict(POOR, request.text) for request in asked]
+    """`said_of` the policy of a kept run that learned verdicts, if it is asked for a poor story."""
     policy = policy_of(pipeline, **run)
-    return judged(pipeline, policy, prompts=prompts, asked=asked).metrics()
+    return said_of(pipeline, policy, prompt=lambda text: with_verdict(POOR, text), rehearsal=rehearsal)
