@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from rlhf_mini.chapters.hindsight import replay, toy
+from rlhf_mini.chapters.hindsight import flow, replay, toy
 from rlhf_mini.exact import filtered_optimum
 from rlhf_mini.pipeline import Pipeline
+from rlhf_mini.reader import flow_diagram
 
 SEEDS = [Pipeline("quick", seed=seed) for seed in range(3)]
 
@@ -76,6 +77,26 @@ def test_what_smoothing_leaves():
     assert max(value for name, value in found.items() if name.startswith("gradient")) < 1e-12
     target = toy.smoothed_target(4, 0.4)
     assert target.tolist() == pytest.approx([0.7, 0.1, 0.1, 0.1])
+
+
+# ------------------------------------------------------------------------------------------ three tokens
+
+
+def test_the_drawing_s_numbers_by_hand():
+    """The means differ by log 1.6 over 3: 0.4 · 0.6 · 0.5 = 0.12 against 0.5 · 0.6 · 0.25 = 0.075."""
+    found = flow.hir_numbers()
+    lead = math.log(1.6) / 3
+    share = 1 / (1 + math.exp(-lead))
+    assert float(found["lead"]) == pytest.approx(lead, abs=1e-6)
+    assert float(found["contrast"]) == pytest.approx(
+        -0.8 * math.log(share) - 0.2 * math.log(1 - share), abs=1e-6
+    )
+    expected = [-math.log(p) for p in (0.4, 0.6, 0.5)]
+    assert found["likelihood"].flatten().tolist() == pytest.approx(expected, abs=1e-6)
+    shown = {box.key: box.detail for box in flow.hir_example().boxes}
+    assert "0.92\u20020.51\u20020.69" in shown["likelihood"]
+    assert "u 0.16" in shown["contrast"]
+    assert flow_diagram(flow.hir_example(), alt="Hindsight relabelling on three tokens, in a drawing.").body
 
 
 # --------------------------------------------------------------------------------------------------- grid

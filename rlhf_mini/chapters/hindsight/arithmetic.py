@@ -5,6 +5,7 @@ instructions, drawn at random: so the model knows the words `right` and `wrong`,
 Every method then draws as many solutions in as many rounds from it, always asked for a right one.
 """
 
+from functools import partial
 from pathlib import Path
 
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
@@ -107,9 +108,9 @@ def share_right(
 
 def judged(pipeline: Pipeline, policy: PreTrainedModel, *, rehearsal: bool = False) -> dict[str, float]:
     """Shares of right answers: asked for right ones, `greedy` at a temperature near 0, and asked for wrong ones."""
-    settings = {"samples": SOLUTIONS, "rehearsal": rehearsal}
+    often = partial(share_right, pipeline, policy, samples=SOLUTIONS, rehearsal=rehearsal)
     return {
-        "right": share_right(pipeline, policy, **settings),
-        "greedy": share_right(pipeline, policy, samples=1, temperature=0.05, rehearsal=rehearsal),
-        "right_if_asked_for_wrong": share_right(pipeline, policy, instruction=WRONG, **settings),
+        "right": often(),
+        "greedy": share_right(pipeline, policy, temperature=0.05, rehearsal=rehearsal),
+        "right_if_asked_for_wrong": often(instruction=WRONG),
     }

@@ -21,7 +21,7 @@ from rlhf_mini.models import copy_of, freeze
 from rlhf_mini.pipeline import Pipeline, prompts_for_ppo
 from rlhf_mini.worlds import stories
 
-ROUNDS, EPOCHS, BATCH, RATE = 4, 1, 32, 1e-3
+ROUNDS, EPOCHS, BATCH, RATE, WARMUP = 4, 1, 32, 1e-3, 3
 JUDGED = 2  # times the profile's number of held-out requests
 
 
@@ -64,7 +64,7 @@ def config_of(pipeline: Pipeline, terms: Mapping[str, float], *, epochs: int) ->
         epochs=epochs,
         batch=BATCH,
         drawing=Drawing(samples=1, temperature=1.0, max_new_tokens=pipeline.profile.max_new_tokens),
-        optimizer=OptimizerConfig(learning_rate=RATE, warmup_steps=10, final_fraction=0.05),
+        optimizer=OptimizerConfig(learning_rate=RATE, warmup_steps=WARMUP, final_fraction=0.05),
         **{"contrast_weight": 0.0, "entropy_weight": 0.0, "label_smoothing": 0.0, **terms},
     )
 

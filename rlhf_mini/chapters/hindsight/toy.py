@@ -4,7 +4,9 @@ There are `OUTPUTS` outputs to one query, of which a few are right. A policy is 
 each instruction, and what is learned under one instruction leaves the other's row as it is, but for the contrast.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -61,14 +63,14 @@ def filtered(logits: Tensor, shares: Tensor, right: Tensor) -> Tensor:
     return -(shares * right * logits[RIGHT].log_softmax(0)).sum()
 
 
-def _descended(start: Tensor, loss_of, *, steps: int = STEPS) -> list[Tensor]:  # type: ignore[no-untyped-def]
+def _descended(start: Tensor, loss_of: Callable[[Tensor], Tensor], *, steps: int = STEPS) -> list[Tensor]:
     """The table after each step of plain gradient descent, the start included."""
     logits = start.clone().requires_grad_()
     way = [start.clone()]
     for _ in range(steps):
-        (gradient,) = torch.autograd.grad(loss_of(logits), [logits], allow_unused=True)
+        (gradient,) = torch.autograd.grad(loss_of(logits), [logits])
         with torch.no_grad():
-            logits -= RATE * (gradient if gradient is not None else 0.0)
+            logits -= RATE * gradient
         way.append(logits.detach().clone())
     return way
 
@@ -84,10 +86,7 @@ def same_end(pipeline: Pipeline) -> dict[str, float]:
     world = Table(pipeline.seed)
     start, shares = world.logits.repeat(2, 1), world.logits.exp()
     ways = {
-        weight: _descended(
-            start,
-            lambda logits, weight=weight: terms(logits, shares, world.right, contrast_weight=weight),
-        )
+        weight: _descended(start, partial(terms, shares=shares, right=world.right, contrast_weight=weight))
         for weight in (0.0, 1.0)
     }
     other = _descended(start, lambda logits: filtered(logits, shares, world.right))
