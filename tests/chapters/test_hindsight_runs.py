@@ -19,7 +19,7 @@ from rlhf_mini.chapters.hindsight import (
     sum_runs,
 )
 from rlhf_mini.evaluation.records import write_records
-from rlhf_mini.methods.hir import Hindsight
+from rlhf_mini.methods.hir import Hindsight, in_batch, two_way
 from rlhf_mini.reader import Level
 from rlhf_mini.worlds import stories, sums
 from rlhf_mini.worlds.sums import RIGHT, WRONG
@@ -67,6 +67,14 @@ def test_scripts_of_sums():
         ("3+4+5=13 ", WRONG),
         ("=13", RIGHT),
     ]
+
+
+def test_with_two_instructions_a_batch_s_contrast_is_the_two_way_one():
+    rows = [
+        *sum_runs.whole(RIGHT, "3+4+5", "3+4+5=13 =13"),
+        *sum_runs.whole(RIGHT, "1+1+1", "1+1+1=3 =3"),
+    ]
+    assert [set(names) for names in in_batch(rows)] == [set(names) for names in two_way(rows)]
 
 
 def test_terms_that_are_not_named_are_left_out():
@@ -197,6 +205,22 @@ def test_a_policy_is_nowhere_far_from_itself_whatever_it_is_asked_with(built):
     )
     assert float(other.kl.k1.abs().max()) > 1e-3
     assert all(len(verdict.answers) == len(asked) == len(verdict.proxy) for verdict in (same, other))
+
+
+def test_four_ways_are_the_own_the_named_and_the_next():
+    rows = [
+        Hindsight("", name, "x", against)
+        for name, against in (("a", "z"), ("b", None), ("a", None), ("c", None))
+    ]
+    assert story_runs.four_way([*rows, Hindsight("", "d", "x")]) == [
+        ["a", "z", "b", "c"],
+        ["b", "a", "c", "d"],
+        ["a", "c", "d", "b"],
+        ["c", "d", "a", "b"],
+        ["d", "a", "b", "c"],
+    ]
+    with pytest.raises(ValueError, match="the batch has 3 instructions"):
+        story_runs.four_way(rows[1:])
 
 
 def test_what_is_asked_of_the_best():

@@ -57,7 +57,7 @@ def sums(pipeline: Pipeline) -> dict[str, float]:
 
 def ablations(pipeline: Pipeline) -> dict[str, float]:
     """HIR on sums with one thing changed."""
-    names = (OURS, "no contrast", "no entropy", "in-batch contrast", "ε = 0.02", "HIR with steps")
+    names = (OURS, "no contrast", "no entropy", "ε = 0.02", "HIR with steps")
     return ends(pipeline, names, "right", "greedy", "right_if_asked_for_wrong", among=family.SUMS)
 
 

@@ -4,7 +4,7 @@ All runs are asked the same requests in the same rounds and draw one story each.
 a story, and in the three terms. Judged is by gold, on held-out requests.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from rlhf_mini.chapters.hindsight import story_labels
 from rlhf_mini.chapters.hindsight.story_labels import GOOD, with_verdict
 from rlhf_mini.loop import OptimizerConfig
 from rlhf_mini.methods.answers import Drawing, text_score
-from rlhf_mini.methods.hir import Ask, Contrast, HIRConfig, Relabel, Task, hir, in_batch, two_way
+from rlhf_mini.methods.hir import Ask, Contrast, Hindsight, HIRConfig, Relabel, Task, hir, two_way
 from rlhf_mini.methods.ppo import ppo, value_model_for
 from rlhf_mini.models import copy_of, freeze
 from rlhf_mini.pipeline import Pipeline, prompts_for_ppo
@@ -48,7 +48,27 @@ SCRIPTS: Mapping[str, Script] = {
     "no script": Script(story_labels.whatever_asked),
     "verdict": Script(story_labels.by_verdict, _good, with_verdict),
 }
-CONTRASTS: Mapping[str, Contrast] = {"two-way": two_way, "in batch": in_batch}
+
+
+def four_way(rows: Sequence[Hindsight]) -> list[list[str]]:
+    """Each row's own instruction, the one that the script names against it, and the next of the batch, four in all.
+
+    All instructions of a batch would be the paper's contrast; at 32 rows it costs thirty times as much as two.
+    Raises ValueError if the batch has fewer than four.
+    """
+    chosen = []
+    for place, row in enumerate(rows):
+        around = [other.fulfilled for other in (*rows[place + 1 :], *rows[:place])]
+        named = dict.fromkeys([row.fulfilled, *([row.instead] if row.instead else []), *around])
+        if len(named) < 4:
+            raise ValueError(
+                f"the batch has {len(named)} instructions for a row, and four are told apart: {[*named]}"
+            )
+        chosen.append([*named][:4])
+    return chosen
+
+
+CONTRASTS: Mapping[str, Contrast] = {"two-way": two_way, "four-way": four_way}
 
 
 def samples_a_round(pipeline: Pipeline) -> int:

@@ -1,7 +1,8 @@
 """Sums, method by method: hindsight relabelling, filtered behaviour cloning, PPO, and no relabelling at all.
 
-Every run draws the same number of solutions, in rounds. The first three kinds of run are one program: what differs is
-what the script makes of a solution.
+Every run draws the same number of solutions, in rounds. All but PPO are one program: what differs is what the script makes
+of a solution. There are two instructions, so that the paper's contrast with all instructions of a batch, each taken once,
+is the two-way one.
 """
 
 from collections.abc import Mapping
@@ -12,15 +13,12 @@ from rlhf_mini.data.tokenizer import encode_prompt
 from rlhf_mini.loop import OptimizerConfig
 from rlhf_mini.methods.answers import Drawing, text_score
 from rlhf_mini.methods.hir import (
-    Contrast,
     Hindsight,
     HIRConfig,
     Relabel,
     hir,
-    in_batch,
     relabel_whole,
     relabel_with_parts,
-    two_way,
 )
 from rlhf_mini.methods.ppo import PPOConfig, ppo, value_model_for
 from rlhf_mini.models import copy_of, new_reward_model
@@ -55,7 +53,6 @@ RELABELS: Mapping[str, Relabel] = {
     "only right": only_right,
     "as asked": as_asked,
 }
-CONTRASTS: Mapping[str, Contrast] = {"two-way": two_way, "in batch": in_batch}
 
 
 def config_of(rate: float, terms: Mapping[str, float], *, epochs: int = EPOCHS) -> HIRConfig:
@@ -74,7 +71,6 @@ def relabelled(
     pipeline: Pipeline,
     *,
     relabel: str,
-    contrast: str = "two-way",
     terms: Mapping[str, float] | None = None,
     epochs: int = EPOCHS,
     rehearsal: bool = False,
@@ -99,7 +95,6 @@ def relabelled(
         ask=sums.instructed,
         config=config_of(RATE, terms or {}, epochs=epochs),
         generator=pipeline.generator("chapter 08 rounds"),
-        contrast=CONTRASTS[contrast],
         on_round=look,
     )
     told = {name: [entry[name] for entry in log] for name in log[0]}
