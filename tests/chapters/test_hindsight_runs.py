@@ -1,5 +1,6 @@
 """Chapter 08's runs on the miniature pipeline: sums, stories, what is said of a policy, figures."""
 
+import json
 import random
 from dataclasses import replace
 
@@ -163,17 +164,21 @@ def test_a_run_on_stories_is_kept_by_round_and_judged(built, few, monkeypatch, s
     tellers(monkeypatch)
     monkeypatch.setattr(story_runs, "samples_a_round", lambda pipeline: 12)
     monkeypatch.setattr(story_runs, "ROUNDS", 2)
+    monkeypatch.setattr(story_measures, "ROUNDS", 2)
     run = {"script": script, "terms": terms, "epochs": 2}
-    found = story_measures.outcome(built, after=2, **run)
+    found = story_measures.outcome(built, **run)
     assert {*measures.STORIES_TOLD} <= set(found)
+    assert len(found["by_round"]) == 1 + 2
+    assert found["by_round"][-1] == found["gold"]
+    assert "rows" in json.loads((built.kept(story_runs.trained, **run) / "log.json").read_text())[0]
     first, last = (story_runs.policy_of(built, after=after, **run) for after in (1, 2))
     start = story_runs.policy_of(built, after=0, **run)
     assert torch.equal(start.lm_head.weight, built.policy("sft").lm_head.weight)
     assert not torch.equal(first.lm_head.weight, last.lm_head.weight)
     if script == "verdict":
         poor = story_measures.asked_for_poor(built, after=2, **run)
-        assert set(poor) == set(found)
-        assert poor != found
+        assert set(poor) == set(found) - {"by_round"}
+        assert poor["kl_k1"] != found["kl_k1"]
 
 
 def test_as_many_stories_as_ppo_draws(built):
@@ -183,7 +188,7 @@ def test_as_many_stories_as_ppo_draws(built):
 
 def test_ppo_by_script_is_kept(built):
     found = story_measures.ppo_outcome(built, kl_weight=0.05)
-    assert {*measures.STORIES_TOLD} <= set(found)
+    assert {*measures.STORIES_TOLD} - {"by_round"} <= set(found)
 
 
 def test_requests_are_held_out_and_those_of_the_rehearsal_are_others(built):

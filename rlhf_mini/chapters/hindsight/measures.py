@@ -8,7 +8,7 @@ from rlhf_mini.pipeline import Pipeline
 SUMS_TOLD = ("right", "greedy", "right_if_asked_for_wrong", "by_round")
 STORIES_TOLD = (
     "gold", "gold_safe_prompts", "gold_unkind_prompts", "followed", "fulfilled", "fulfil_something", "unkind_declined",
-    "kl_k1", "kl_k3", "length", "distinct_2", "proxy",
+    "kl_k1", "kl_k3", "length", "distinct_2", "proxy", "by_round",
 )  # fmt: skip
 
 

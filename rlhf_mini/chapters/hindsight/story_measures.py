@@ -95,12 +95,18 @@ def said_of(
     }
 
 
-def outcome(
-    pipeline: Pipeline, *, script: str, after: int = ROUNDS, rehearsal: bool = False, **run: Any
-) -> dict[str, float]:
-    """`said_of` the policy of a kept run after a round."""
-    policy = policy_of(pipeline, after=after, script=script, **run)
-    return said_of(pipeline, policy, prompt=SCRIPTS[script].prompt, rehearsal=rehearsal)
+def outcome(pipeline: Pipeline, *, script: str, rehearsal: bool = False, **run: Any) -> dict[str, Any]:
+    """`said_of` the policy of a kept run after its last round, and `by_round`, its gold from the start on."""
+    said = [
+        said_of(
+            pipeline,
+            policy_of(pipeline, after=after, script=script, **run),
+            prompt=SCRIPTS[script].prompt,
+            rehearsal=rehearsal,
+        )
+        for after in range(ROUNDS + 1)
+    ]
+    return {**said[-1], "by_round": [one["gold"] for one in said]}
 
 
 def ppo_outcome(pipeline: Pipeline, *, kl_weight: float, rehearsal: bool = False) -> dict[str, float]:

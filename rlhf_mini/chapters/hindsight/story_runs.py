@@ -4,6 +4,7 @@ All runs are asked the same requests in the same rounds and draw one story each.
 a story, and in the three terms. Judged is by gold, on held-out requests.
 """
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -98,7 +99,7 @@ def trained(
     terms: Mapping[str, float] | None = None,
     epochs: int = EPOCHS,
 ) -> None:
-    """A kept policy: rounds of `script` (one of `SCRIPTS`) with the numbers `terms`; its log beside it."""
+    """A kept policy after each round of `script` (one of `SCRIPTS`) with the numbers `terms`; the log beside them."""
     policy, relabelling = copy_of(pipeline.policy("sft")), SCRIPTS[script]
     size = samples_a_round(pipeline)
     seed = pipeline.seed_for("chapter 08 prompts")
@@ -107,7 +108,7 @@ def trained(
     def tasks_of(number: int) -> list[Task]:
         return [relabelling.task(request) for request in asked[(number - 1) * size : number * size]]
 
-    hir(
+    log = hir(
         policy,
         pipeline.tokenizer(),
         tasks_of,
@@ -118,6 +119,7 @@ def trained(
         contrast=CONTRASTS[contrast],
         on_round=lambda number, entry: policy.save_pretrained(folder / f"round {number}"),
     )
+    (folder / "log.json").write_text(json.dumps(log))
 
 
 def by_ppo(pipeline: Pipeline, folder: Path, *, kl_weight: float) -> None:
