@@ -17,7 +17,7 @@ from rlhf_mini.pipeline import Pipeline
 
 OUTPUTS, RIGHT_ONES = 24, 3
 RIGHT, WRONG = 0, 1  # rows of the table
-STEPS, RATE = 400, 2.0
+STEPS, RATE = 1600, 2.0
 FEW, MANY, WORLDS = 8, 64, 20  # failures in a sample; tables that are averaged over
 
 
