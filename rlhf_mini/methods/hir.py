@@ -95,6 +95,43 @@ class HIRConfig:
             raise ValueError(f"weights must be finite, 0 or above, and label_smoothing in [0, 1), got {self}")
 
 
+Relabel = Callable[[str, str, str], list[Hindsight]]  # instruction asked, query, output → what to learn of it
+# Rows of a batch → for each, the instructions to tell apart: as many for each row, its own among them.
+Contrast = Callable[[Sequence[Hindsight]], list[list[str]]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class HIRConfig:
+    """`rounds` of sampling, relabelling and `epochs` passes over what was relabelled, in batches of `batch`
+    rows.
+
+    - `contrast_weight`, `entropy_weight`: of the second and third term; 0 leaves one out.
+    - `label_smoothing`: ε of the likelihood and of the contrast.
+    """
+
+    rounds: int
+    epochs: int
+    batch: int
+    drawing: Drawing
+    optimizer: OptimizerConfig
+    contrast_weight: float = 1.0
+    entropy_weight: float = 0.001
+    label_smoothing: float = 0.2
+
+    def __post_init__(self) -> None:
+        if min(self.rounds, self.epochs, self.batch) < 1:
+            raise ValueError(f"rounds, epochs and batch must be at least 1, got {self}")
+        weights = (self.contrast_weight, self.entropy_weight)
+        smoothings = (self.label_smoothing, self.smoothing_of_contrast)
+        if not all(0 <= weight < math.inf for weight in weights) or not all(0 <= e < 1 for e in smoothings):
+            raise ValueError(f"weights must be finite, 0 or above, and smoothings in [0, 1), got {self}")
+
+    @property
+    def smoothing_of_contrast(self) -> float:
+        """ε of the contrast."""
+        return self.label_smoothing if self.contrast_smoothing is None else self.contrast_smoothing
+
+
 # ---- relabelling
 
 
@@ -308,7 +345,8 @@ def hir(
     - `on_round`: called after each round; what it adds to the entry stays in the log.
 
     An entry holds the share `fulfilled` of outputs whose first row is under the instruction that was asked,
-    the number of `rows`, and the terms of the last step.
+    the number of `rows`, and the terms of the last step. A round with fewer rows than a batch trains nothing,
+    and its entry has no terms.
     """
     log: list[dict[str, float]] = []
     for number in range(1, config.rounds + 1):
@@ -325,10 +363,13 @@ def hir(
         found = [relabel(*task, output) for task, output in zip(tasks, outputs, strict=True)]
         right = [bool(rows) and rows[0].fulfilled == task[0] for task, rows in zip(tasks, found, strict=True)]
         rows = [row for several in found for row in several]
-        history = train_on_hindsight(
-            policy, tokenizer, rows, ask=ask, config=config, generator=generator, contrast=contrast
-        )
-        terms = {name: value for name, value in history[-1].items() if name.endswith(("loss", "entropy"))}
-        log.append({"fulfilled": sum(right) / len(right), "rows": float(len(rows)), **terms})
+        entry = {"fulfilled": sum(right) / len(right), "rows": float(len(rows))}
+        if len(rows) >= config.batch:
+            history = train_on_hindsight(
+                policy, tokenizer, rows, ask=ask, config=config, generator=generator, contrast=contrast
+            )
+            last = history[-1]
+            entry |= {name: value for name, value in last.items() if name.endswith(("loss", "entropy"))}
+        log.append(entry)
         on_round(number, log[-1])
     return log

@@ -1,8 +1,9 @@
-"""Sums: a model that has read faulty solutions learns from its own, told only which of them came out right.
+"""Sums: a model that has read faulty solutions learns from its own, told by a program what they are.
 
-The start is a small model fine-tuned on demonstrations of which a share goes wrong. Each stands under one of the two
+A start is a small model fine-tuned on demonstrations of which a share goes wrong. Each stands under one of the two
 instructions, drawn at random: so the model knows the words `right` and `wrong`, and they mean nothing to it yet.
-Every method then draws as many solutions in as many rounds from it, always asked for a right one.
+There are two starts, which differ in how long they were fine-tuned: one is rarely right, one often. Every method then
+draws as many solutions in as many rounds from one of them, always asked for a right one.
 """
 
 from functools import partial
@@ -19,10 +20,12 @@ from rlhf_mini.pipeline import Pipeline
 from rlhf_mini.worlds import sums
 from rlhf_mini.worlds.sums import RIGHT, WRONG, Level, Sum
 
-LEVEL = Level(numbers=3, digits=1)
-PROBLEMS = 560  # for training, of the 583 that there are
+LEVEL = Level(numbers=2, digits=2)
+DEMONSTRATIONS, ERROR_RATE = 2500, 0.5
+PROBLEMS = 560  # of those demonstrated, which are asked for in every round
 HELD_OUT = 140
-ERROR_RATE, EPOCHS = 0.5, 20
+RARELY, OFTEN = "rarely right", "often right"
+EPOCHS = {RARELY: 6, OFTEN: 10}
 MAX_NEW_TOKENS = 24
 SOLUTIONS = 4  # to each held-out problem, when a policy is judged at the end
 
@@ -35,14 +38,18 @@ def tokenizer() -> PreTrainedTokenizerBase:
 def problems(pipeline: Pipeline, *, held_out: bool = False, rehearsal: bool = False) -> list[Sum]:
     """The sums that are trained on, or those that nobody was shown; for `rehearsal` the first half of the latter."""
     if not held_out:
-        return sums.draw_sums(PROBLEMS, LEVEL, seed=pipeline.seed_for("chapter 08 sums"))
+        return _demonstrated(pipeline)[:PROBLEMS]
     drawn = sums.draw_sums(HELD_OUT, LEVEL, seed=0, held_out=True)
     return drawn[: HELD_OUT // 2] if rehearsal else drawn[HELD_OUT // 2 :]
 
 
-def weak_start(pipeline: Pipeline, folder: Path) -> None:
-    """A kept model: a small Llama after some epochs of demonstrations, many of them wrong."""
-    words, shown = tokenizer(), problems(pipeline)
+def _demonstrated(pipeline: Pipeline) -> list[Sum]:
+    return sums.draw_sums(DEMONSTRATIONS, LEVEL, seed=pipeline.seed_for("chapter 08 sums"))
+
+
+def weak_start(pipeline: Pipeline, folder: Path, *, start: str) -> None:
+    """A kept model: a small Llama after `EPOCHS[start]` epochs of demonstrations, many of them wrong."""
+    words, shown = tokenizer(), _demonstrated(pipeline)
     rng = pipeline.rng("chapter 08 instructions")
     prompts = [sums.instructed(rng.choice(sums.INSTRUCTIONS), problem.text) for problem in shown]
     solutions = sums.demonstrate(
@@ -60,7 +67,7 @@ def weak_start(pipeline: Pipeline, folder: Path) -> None:
         seed=pipeline.seed,
     ).to(pipeline.device)
     config = SFTConfig(
-        epochs=EPOCHS,
+        epochs=EPOCHS[start],
         batch=28,
         optimizer=OptimizerConfig(learning_rate=3e-3, warmup_steps=20, final_fraction=0.05),
     )
@@ -73,9 +80,10 @@ def weak_start(pipeline: Pipeline, folder: Path) -> None:
     model.save_pretrained(folder)
 
 
-def start_of(pipeline: Pipeline) -> PreTrainedModel:
-    """The weak start, frozen."""
-    return freeze(AutoModelForCausalLM.from_pretrained(pipeline.kept(weak_start))).to(pipeline.device)
+def start_of(pipeline: Pipeline, start: str = OFTEN) -> PreTrainedModel:
+    """One of the two starts, frozen."""
+    folder = pipeline.kept(weak_start, start=start)
+    return freeze(AutoModelForCausalLM.from_pretrained(folder)).to(pipeline.device)
 
 
 def share_right(

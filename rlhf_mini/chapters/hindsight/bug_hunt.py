@@ -13,7 +13,7 @@ from rlhf_mini.reader import BugHunt, Question
 from rlhf_mini.worlds import sums
 from rlhf_mini.worlds.sums import RIGHT, WRONG
 
-PROBLEMS, SAMPLES = 280, 2
+PROBLEMS, SAMPLES, HUNT_EPOCHS = 280, 2, 2
 MEASURES = ("judged", "sampled", "first_loss", "copied")
 
 
@@ -43,7 +43,7 @@ class Way:
     """One training: how outputs and tasks come together, and what a suspect would have got wrong."""
 
     rows: Callable[[Sequence[Task], Sequence[str], Relabel], list[Hindsight]] = rows_right
-    relabel: Relabel = sum_runs.whole
+    relabel: Relabel = sum_runs.by_verdict
     label_smoothing: float = 0.0
     rate: float = sum_runs.RATE
 
@@ -60,12 +60,13 @@ SUSPECTS = tuple(WAYS)[2:]
 
 
 def copies(problem: str, solution: str) -> bool:
-    """Whether the first step adds up the problem's own numbers, rightly or wrongly.
+    """Whether the first step adds up the problem's own last digits, rightly or wrongly.
 
-    >>> copies("3+4+5", "3+4+5=13 =13"), copies("3+4+5", "3+4+6=13 =13")
+    >>> copies("27+58", "7+8=16 2+5+1=8 =86"), copies("27+58", "7+9=16 2+5+1=8 =86")
     (True, False)
     """
-    return solution.startswith(f"{problem}=")
+    last = "+".join(map(str, sums.read_sum(problem).columns[0]))
+    return solution.startswith(f"{last}=")
 
 
 def symptoms(pipeline: Pipeline, *, way: str) -> dict[str, float]:
@@ -74,7 +75,7 @@ def symptoms(pipeline: Pipeline, *, way: str) -> dict[str, float]:
     - `judged`: the share of right answers *before* the round, as the judge counts them.
     - `sampled`: the same share among the round's own samples, as the script that relabels counts them.
     - `first_loss`: the likelihood's loss on the first batch, in nats per token.
-    - `copied`: after the round, how often a solution begins with the numbers of its problem.
+    - `copied`: after the round, how often a solution begins with the last digits of its problem's numbers.
     """
     settings, start = WAYS[way], arithmetic.start_of(pipeline)
     words, problems = arithmetic.tokenizer(), arithmetic.problems(pipeline)[:PROBLEMS]
@@ -88,9 +89,9 @@ def symptoms(pipeline: Pipeline, *, way: str) -> dict[str, float]:
         generator=generator,
     )
     rows = settings.rows(tasks, outputs, settings.relabel)
-    terms = {"contrast_weight": 1.0, "label_smoothing": settings.label_smoothing}
+    terms = {"label_smoothing": settings.label_smoothing}
     config = replace(
-        sum_runs.config_of(settings.rate, terms),
+        sum_runs.config_of(settings.rate, terms, epochs=HUNT_EPOCHS),
         optimizer=OptimizerConfig(learning_rate=settings.rate, warmup_steps=5, final_fraction=0.05),
     )
     policy = copy_of(start)

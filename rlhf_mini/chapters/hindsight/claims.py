@@ -93,10 +93,8 @@ CLAIMS = (
 def extra_records(pipeline: Pipeline) -> list[Record]:
     """The chapter's tables of runs, on sums and on stories."""
     tables: dict[tuple[str, str], dict[str, Any]] = {}
-    for experiment, runs, names in (
-        ("sums", family.SUMS, measures.SUMS_TOLD),
-        ("stories", family.STORIES, measures.STORIES_TOLD),
-    ):
+    for experiment, runs in family.EXPERIMENTS.items():
+        names = measures.STORIES_TOLD if runs is family.STORIES else measures.SUMS_TOLD
         for one in runs:
             told = one.measured(pipeline)
             tables[experiment, one.name] = {

@@ -39,9 +39,10 @@ def script(pipeline: Pipeline) -> Seen:
     """The script finds right what is right, and wrong what one slip has spoilt."""
     problems = arithmetic.problems(pipeline)
     spoilt = sums.demonstrate(problems, error_rate=1.0, seed=0)
-    found = [sum_runs.whole(RIGHT, one.text, one.solution)[0].fulfilled for one in problems]
+    found = [sum_runs.by_verdict(RIGHT, one.text, one.solution)[0].fulfilled for one in problems]
     slipped = [
-        sum_runs.whole(RIGHT, one.text, text)[0].fulfilled for one, text in zip(problems, spoilt, strict=True)
+        sum_runs.by_verdict(RIGHT, one.text, text)[0].fulfilled
+        for one, text in zip(problems, spoilt, strict=True)
     ]
     held = set(found) == {RIGHT} and set(slipped) == {WRONG}
     return held, f"{len(found)} solutions called {found[0]}, as many with a slip {slipped[0]}"
@@ -57,7 +58,9 @@ def samples(pipeline: Pipeline) -> Seen:
         max_new_tokens=arithmetic.MAX_NEW_TOKENS,
         generator=pipeline.generator("chapter 08 ladder"),
     )
-    labels = [sum_runs.whole(*task, output)[0].fulfilled for task, output in zip(tasks, outputs, strict=True)]
+    labels = [
+        sum_runs.by_verdict(*task, output)[0].fulfilled for task, output in zip(tasks, outputs, strict=True)
+    ]
     here = labels.count(RIGHT) / len(labels)
     judge = arithmetic.share_right(pipeline, start, samples=arithmetic.SOLUTIONS)
     return abs(here - judge) < 0.15, f"{here:.0%} of the samples, {judge:.0%} of held-out problems"
@@ -66,9 +69,9 @@ def samples(pipeline: Pipeline) -> Seen:
 def rows(pipeline: Pipeline) -> Seen:
     """A relabelled row is read under the instruction that it fulfils, and learned from its output on."""
     words = arithmetic.tokenizer()
-    row = Hindsight("3+4+5", WRONG, "3+4+5=13 =13", RIGHT)
+    row = Hindsight("27+58", WRONG, "7+8=16 2+5+1=8 =86", RIGHT)
     packed = pack_hindsight(words, [row], ask=sums.instructed)
-    prompt = encode_prompt(words, sums.instructed(WRONG, "3+4+5"))
+    prompt = encode_prompt(words, sums.instructed(WRONG, "27+58"))
     tokens, response = packed.tokens[0].tolist(), packed.response[0].tolist()
     held = tokens[: len(prompt)] == prompt and response == [False] * len(prompt) + [True] * (
         len(tokens) - len(prompt)
@@ -78,10 +81,13 @@ def rows(pipeline: Pipeline) -> Seen:
 
 def one_pair(pipeline: Pipeline) -> Seen:
     """One right and one wrong solution, learned by heart: each far likelier under its own instruction."""
-    words, text = arithmetic.tokenizer(), "3+4+5"
-    pair = [Hindsight(text, RIGHT, "3+4+5=12 =12", WRONG), Hindsight(text, WRONG, "3+4+5=13 =13", RIGHT)]
+    words, text = arithmetic.tokenizer(), "27+58"
+    pair = [
+        Hindsight(text, RIGHT, "7+8=15 2+5+1=8 =85", WRONG),
+        Hindsight(text, WRONG, "7+8=16 2+5+1=8 =86", RIGHT),
+    ]
     config = replace(
-        sum_runs.config_of(3e-3, family.TERMS),
+        sum_runs.config_of(3e-3, family.CONTRAST),
         epochs=60,
         batch=2,
         optimizer=OptimizerConfig(learning_rate=3e-3, warmup_steps=5),

@@ -6,17 +6,18 @@ a story, and in the three terms. Judged is by gold, on held-out requests.
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from rlhf_mini.chapters.hindsight import story_labels
+from rlhf_mini.chapters.hindsight.script import Script
 from rlhf_mini.chapters.hindsight.story_labels import GOOD, with_verdict
 from rlhf_mini.loop import OptimizerConfig
 from rlhf_mini.methods.answers import Drawing, text_score
-from rlhf_mini.methods.hir import Ask, Contrast, Hindsight, HIRConfig, Relabel, Task, hir, two_way
+from rlhf_mini.methods.hir import Contrast, Hindsight, HIRConfig, Task, hir, two_way
 from rlhf_mini.methods.ppo import ppo, value_model_for
 from rlhf_mini.models import copy_of, freeze
 from rlhf_mini.pipeline import Pipeline, prompts_for_ppo
@@ -24,19 +25,6 @@ from rlhf_mini.worlds import stories
 
 ROUNDS, EPOCHS, BATCH, RATE, WARMUP = 4, 1, 32, 1e-3, 3
 JUDGED = 2  # times the profile's number of held-out requests
-
-
-@dataclass(frozen=True)
-class Script:
-    """A relabelling with what goes with it: the tasks that requests become, and how a task is put in words."""
-
-    relabel: Relabel
-    task: Callable[[str], Task] = lambda request: (request, "")
-    ask: Ask = lambda instruction, query: instruction
-
-    def prompt(self, request: str) -> str:
-        """What the policy is asked for the best answer to a request."""
-        return self.ask(*self.task(request))
 
 
 def _good(request: str) -> Task:
@@ -153,6 +141,6 @@ def policy_of(
     """The policy of a kept run after a round, frozen; round 0 is the SFT model. `kind`: "rounds" or "PPO"."""
     if after == 0:
         return pipeline.policy("sft")
-    build = {"rounds": trained, "PPO": by_ppo}[kind]
-    folder = pipeline.kept(build, **run) / f"round {after}"
+    builds: Mapping[str, Callable[..., None]] = {"rounds": trained, "PPO": by_ppo}
+    folder = pipeline.kept(builds[kind], **run) / f"round {after}"
     return freeze(AutoModelForCausalLM.from_pretrained(folder)).to(pipeline.device)

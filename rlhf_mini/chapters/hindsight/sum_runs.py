@@ -1,33 +1,29 @@
 """Sums, method by method: hindsight relabelling, filtered behaviour cloning, PPO, and no relabelling at all.
 
 Every run draws the same number of solutions, in rounds. All but PPO are one program: what differs is what the script makes
-of a solution. There are two instructions, so that the paper's contrast with all instructions of a batch, each taken once,
-is the two-way one.
+of a solution. It may be relabelled with the verdict on it, `right` or `wrong`, as in the paper; with the sum that it has
+really solved; or step by step. Of the two verdicts the paper's contrast with all instructions of a batch, each taken
+once, is the two-way one.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from rlhf_mini.chapters.hindsight import arithmetic
+from rlhf_mini.chapters.hindsight.script import Script
 from rlhf_mini.data.tokenizer import encode_prompt
 from rlhf_mini.loop import OptimizerConfig
 from rlhf_mini.methods.answers import Drawing, text_score
-from rlhf_mini.methods.hir import (
-    Hindsight,
-    HIRConfig,
-    Relabel,
-    hir,
-    relabel_whole,
-    relabel_with_parts,
-)
+from rlhf_mini.methods.hir import Hindsight, HIRConfig, Relabel, Task, hir, relabel_whole, relabel_with_parts
 from rlhf_mini.methods.ppo import PPOConfig, ppo, value_model_for
 from rlhf_mini.models import copy_of, new_reward_model
 from rlhf_mini.pipeline import Pipeline
 from rlhf_mini.worlds import sums
 from rlhf_mini.worlds.sums import RIGHT, WRONG
 
-ROUNDS, SAMPLES, EPOCHS, BATCH = 8, 2, 2, 32
-RATE, PPO_RATE = 1e-3, 1e-3
+ROUNDS, SAMPLES, EPOCHS, BATCH = 8, 2, 5, 32
+RATE, PPO_RATE = 1e-3, 3e-4
 PPO_EPISODES = 128
 
 
@@ -36,22 +32,53 @@ def opposite(asked: str, fulfilled: str) -> str:
     return WRONG if fulfilled == RIGHT else RIGHT
 
 
-def only_right(asked: str, query: str, output: str) -> list[Hindsight]:
-    """Filtered behaviour cloning as a script: what came out right is learned, and the rest is thrown away."""
-    return [Hindsight(query, RIGHT, output)] if sums.relabel(query, output) == RIGHT else []
-
-
 def as_asked(asked: str, query: str, output: str) -> list[Hindsight]:
     """No relabelling: every output is learned under the instruction that it was asked with."""
     return [Hindsight(query, asked, output)]
 
 
-whole: Relabel = relabel_whole(sums.relabel, opposite)
-RELABELS: Mapping[str, Relabel] = {
-    "whole": whole,
-    "parts": relabel_with_parts(whole, sums.steps_relabelled, opposite),
-    "only right": only_right,
-    "as asked": as_asked,
+by_verdict: Relabel = relabel_whole(sums.relabel, opposite)
+by_verdict_and_steps = relabel_with_parts(by_verdict, sums.steps_relabelled, opposite)
+
+
+def only_right(asked: str, query: str, output: str) -> list[Hindsight]:
+    """Filtered behaviour cloning as a script: what came out right is learned, and the rest is thrown away."""
+    return [Hindsight(query, RIGHT, output)] if sums.relabel(query, output) == RIGHT else []
+
+
+def right_steps(asked: str, query: str, output: str) -> list[Hindsight]:
+    """The filter, and what is right of the rest: of a wrong solution its right steps, what was written before being given."""
+    parts = by_verdict_and_steps(asked, query, output)[1:]
+    return only_right(asked, query, output) or [
+        replace(part, instead=None) for part in parts if part.fulfilled == RIGHT
+    ]
+
+
+def by_problem(asked: str, query: str, output: str) -> list[Hindsight]:
+    """Hindsight: a solution under the sum that it really solves, whichever was asked; none if it is of no sum of the level.
+
+    The sums that nobody is shown are not shown here either. The one that was asked is held against it if it differs.
+
+    >>> by_problem("27+58", "", "7+7=14 2+5+1=8 =84")
+    [Hindsight(query='', fulfilled='27+57', output='7+7=14 2+5+1=8 =84', instead='27+58', given='', ended=True)]
+    """
+    found = sums.solved_problem(output)
+    if found is None or len(found.numbers) != arithmetic.LEVEL.numbers or sums.is_held_out(found):
+        return []
+    return [Hindsight(query, found.text, output, asked if asked != found.text else None)]
+
+
+def _right(problem: str) -> Task:
+    return RIGHT, problem
+
+
+PROBLEM = Script(by_problem, ask=lambda instruction, query: sums.instructed(RIGHT, instruction))
+SCRIPTS: Mapping[str, Script] = {
+    "verdict": Script(by_verdict, _right, sums.instructed),
+    "right only": Script(only_right, _right, sums.instructed),
+    "right steps": Script(right_steps, _right, sums.instructed),
+    "no script": Script(as_asked, _right, sums.instructed),
+    "problem": PROBLEM,
 }
 
 
@@ -70,18 +97,19 @@ def config_of(rate: float, terms: Mapping[str, float], *, epochs: int = EPOCHS) 
 def relabelled(
     pipeline: Pipeline,
     *,
-    relabel: str,
+    script: str,
+    start: str = arithmetic.RARELY,
     terms: Mapping[str, float] | None = None,
     epochs: int = EPOCHS,
     rehearsal: bool = False,
 ) -> dict[str, Any]:
-    """A run of rounds with one of `RELABELS`; numbers by round, and those of `arithmetic.judged` at the end.
+    """A run of rounds with one of `SCRIPTS`; numbers by round, and those of `arithmetic.judged` at the end.
 
     - `terms`: `contrast_weight`, `entropy_weight`, `label_smoothing`; what is not named is 0.
     - `epochs`: a script that keeps fewer rows makes fewer steps; more passes over them make up for it.
     """
-    policy = copy_of(arithmetic.start_of(pipeline))
-    asked = [(RIGHT, problem.text) for problem in arithmetic.problems(pipeline)]
+    policy, relabelling = copy_of(arithmetic.start_of(pipeline, start)), SCRIPTS[script]
+    asked = [relabelling.task(problem.text) for problem in arithmetic.problems(pipeline)]
     curve = [arithmetic.share_right(pipeline, policy, rehearsal=rehearsal)]
 
     def look(number: int, entry: dict[str, float]) -> None:
@@ -91,22 +119,28 @@ def relabelled(
         policy,
         arithmetic.tokenizer(),
         lambda number: asked,
-        RELABELS[relabel],
-        ask=sums.instructed,
+        relabelling.relabel,
+        ask=relabelling.ask,
         config=config_of(RATE, terms or {}, epochs=epochs),
         generator=pipeline.generator("chapter 08 rounds"),
         on_round=look,
     )
-    told = {name: [entry[name] for entry in log] for name in log[0]}
+    told = {name: [entry[name] for entry in log] for name in ("fulfilled", "rows")}
     return {"by_round": curve, **told, **arithmetic.judged(pipeline, policy, rehearsal=rehearsal)}
 
 
 def by_ppo(
-    pipeline: Pipeline, *, kl_weight: float, rate: float = PPO_RATE, rehearsal: bool = False
+    pipeline: Pipeline,
+    *,
+    kl_weight: float,
+    start: str = arithmetic.RARELY,
+    rate: float = PPO_RATE,
+    rehearsal: bool = False,
 ) -> dict[str, Any]:
     """PPO with the script as its reward, 1 for a right answer and 0 else, on as many solutions."""
-    words, start = arithmetic.tokenizer(), arithmetic.start_of(pipeline)
-    policy, value_model = copy_of(start), value_model_for(new_reward_model(start, seed=pipeline.seed))
+    words, reference = arithmetic.tokenizer(), arithmetic.start_of(pipeline, start)
+    policy = copy_of(reference)
+    value_model = value_model_for(new_reward_model(reference, seed=pipeline.seed))
     asked = [sums.instructed(RIGHT, problem.text) for problem in arithmetic.problems(pipeline)]
     iterations = max(1, ROUNDS * SAMPLES * len(asked) // PPO_EPISODES)
     config = PPOConfig(
@@ -129,7 +163,7 @@ def by_ppo(
     ppo(
         policy,
         value_model.requires_grad_(True),
-        start,
+        reference,
         text_score(words, lambda prompt, text: float(sums.relabel(prompt, text) == RIGHT)),
         words,
         [tuple(encode_prompt(words, prompt)) for prompt in asked],
@@ -141,6 +175,8 @@ def by_ppo(
     return {"by_round": curve, **arithmetic.judged(pipeline, policy, rehearsal=rehearsal)}
 
 
-def untrained(pipeline: Pipeline, *, rehearsal: bool = False) -> dict[str, Any]:
+def untrained(
+    pipeline: Pipeline, *, start: str = arithmetic.RARELY, rehearsal: bool = False
+) -> dict[str, Any]:
     """The start itself."""
-    return arithmetic.judged(pipeline, arithmetic.start_of(pipeline), rehearsal=rehearsal)
+    return arithmetic.judged(pipeline, arithmetic.start_of(pipeline, start), rehearsal=rehearsal)
