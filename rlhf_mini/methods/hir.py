@@ -95,43 +95,6 @@ class HIRConfig:
             raise ValueError(f"weights must be finite, 0 or above, and label_smoothing in [0, 1), got {self}")
 
 
-Relabel = Callable[[str, str, str], list[Hindsight]]  # instruction asked, query, output → what to learn of it
-# Rows of a batch → for each, the instructions to tell apart: as many for each row, its own among them.
-Contrast = Callable[[Sequence[Hindsight]], list[list[str]]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class HIRConfig:
-    """`rounds` of sampling, relabelling and `epochs` passes over what was relabelled, in batches of `batch`
-    rows.
-
-    - `contrast_weight`, `entropy_weight`: of the second and third term; 0 leaves one out.
-    - `label_smoothing`: ε of the likelihood and of the contrast.
-    """
-
-    rounds: int
-    epochs: int
-    batch: int
-    drawing: Drawing
-    optimizer: OptimizerConfig
-    contrast_weight: float = 1.0
-    entropy_weight: float = 0.001
-    label_smoothing: float = 0.2
-
-    def __post_init__(self) -> None:
-        if min(self.rounds, self.epochs, self.batch) < 1:
-            raise ValueError(f"rounds, epochs and batch must be at least 1, got {self}")
-        weights = (self.contrast_weight, self.entropy_weight)
-        smoothings = (self.label_smoothing, self.smoothing_of_contrast)
-        if not all(0 <= weight < math.inf for weight in weights) or not all(0 <= e < 1 for e in smoothings):
-            raise ValueError(f"weights must be finite, 0 or above, and smoothings in [0, 1), got {self}")
-
-    @property
-    def smoothing_of_contrast(self) -> float:
-        """ε of the contrast."""
-        return self.label_smoothing if self.contrast_smoothing is None else self.contrast_smoothing
-
-
 # ---- relabelling
 
 
