@@ -21,8 +21,8 @@ from rlhf_mini.worlds import sums
 from rlhf_mini.worlds.sums import RIGHT, WRONG, Level, Sum
 
 LEVEL = Level(numbers=2, digits=2)
-DEMONSTRATIONS, ERROR_RATE = 2500, 0.5
-PROBLEMS = 560  # of those demonstrated, which are asked for in every round
+DEMONSTRATIONS, ERROR_RATE = 3000, 0.5
+PROBLEMS = 2000  # of those demonstrated, which are asked for in every round
 HELD_OUT = 140
 RARELY, OFTEN = "rarely right", "often right"
 EPOCHS = {RARELY: 6, OFTEN: 10}

@@ -5,7 +5,7 @@ from rlhf_mini.chapters.hindsight.family import FILTERED, OURS, Run
 from rlhf_mini.pipeline import Pipeline
 
 # What a row of the tables holds of a run.
-SUMS_TOLD = ("right", "greedy", "right_if_asked_for_wrong", "by_round")
+SUMS_TOLD = ("right", "greedy", "right_if_asked_for_wrong", "by_round", "rows")
 STORIES_TOLD = (
     "gold", "gold_safe_prompts", "gold_unkind_prompts", "followed", "fulfilled", "fulfil_something", "unkind_declined",
     "kl_k1", "kl_k3", "length", "distinct_2", "proxy", "by_round",

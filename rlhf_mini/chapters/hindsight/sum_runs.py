@@ -22,7 +22,7 @@ from rlhf_mini.pipeline import Pipeline
 from rlhf_mini.worlds import sums
 from rlhf_mini.worlds.sums import RIGHT, WRONG
 
-ROUNDS, SAMPLES, EPOCHS, BATCH = 8, 2, 5, 32
+ROUNDS, SAMPLES, EPOCHS, BATCH = 8, 1, 3, 32
 RATE, PPO_RATE = 1e-3, 3e-4
 PPO_EPISODES = 128
 
@@ -82,10 +82,12 @@ SCRIPTS: Mapping[str, Script] = {
 }
 
 
-def config_of(rate: float, terms: Mapping[str, float], *, epochs: int = EPOCHS) -> HIRConfig:
+def config_of(
+    rate: float, terms: Mapping[str, float], *, rounds: int = ROUNDS, epochs: int = EPOCHS
+) -> HIRConfig:
     """The settings that all runs share, and the three terms' numbers; a term that is not named is left out."""
     return HIRConfig(
-        rounds=ROUNDS,
+        rounds=rounds,
         epochs=epochs,
         batch=BATCH,
         drawing=Drawing(samples=SAMPLES, temperature=1.0, max_new_tokens=arithmetic.MAX_NEW_TOKENS),
@@ -100,6 +102,7 @@ def relabelled(
     script: str,
     start: str = arithmetic.RARELY,
     terms: Mapping[str, float] | None = None,
+    rounds: int = ROUNDS,
     epochs: int = EPOCHS,
     rehearsal: bool = False,
 ) -> dict[str, Any]:
@@ -121,7 +124,7 @@ def relabelled(
         lambda number: asked,
         relabelling.relabel,
         ask=relabelling.ask,
-        config=config_of(RATE, terms or {}, epochs=epochs),
+        config=config_of(RATE, terms or {}, rounds=rounds, epochs=epochs),
         generator=pipeline.generator("chapter 08 rounds"),
         on_round=look,
     )
@@ -134,27 +137,27 @@ def by_ppo(
     *,
     kl_weight: float,
     start: str = arithmetic.RARELY,
-    rate: float = PPO_RATE,
+    rounds: int = ROUNDS,
     rehearsal: bool = False,
 ) -> dict[str, Any]:
-    """PPO with the script as its reward, 1 for a right answer and 0 else, on as many solutions."""
+    """PPO with the script as its reward, 1 for a right answer and 0 else, on as many solutions as in `rounds`."""
     words, reference = arithmetic.tokenizer(), arithmetic.start_of(pipeline, start)
     policy = copy_of(reference)
     value_model = value_model_for(new_reward_model(reference, seed=pipeline.seed))
     asked = [sums.instructed(RIGHT, problem.text) for problem in arithmetic.problems(pipeline)]
-    iterations = max(1, ROUNDS * SAMPLES * len(asked) // PPO_EPISODES)
+    iterations = max(1, rounds * SAMPLES * len(asked) // PPO_EPISODES)
     config = PPOConfig(
         iterations=iterations,
         episodes=PPO_EPISODES,
         minibatch=PPO_EPISODES // 2,
         epochs=2,
         max_new_tokens=arithmetic.MAX_NEW_TOKENS,
-        optimizer=OptimizerConfig(learning_rate=rate, warmup_steps=5),
+        optimizer=OptimizerConfig(learning_rate=PPO_RATE, warmup_steps=5),
         kl_weight=kl_weight,
         gae_lambda=1.0,
     )
     curve: list[float] = []
-    looks = {round(number * iterations / ROUNDS) for number in range(ROUNDS)}
+    looks = {round(number * iterations / rounds) for number in range(rounds)}
 
     def look(iteration: int, rollout: Any, metrics: dict[str, float]) -> None:
         if iteration in looks:
