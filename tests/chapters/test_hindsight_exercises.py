@@ -141,14 +141,14 @@ SOLVED = ["1+1+1=3 =3", "1+1+1=4 =4", "2+2+2=6 =6", "2+2+2=6 =6", "3+3+3=9 =9", 
 
 
 def test_one_pairs_solutions_with_their_problems_and_the_other_does_not():
-    right = bug_hunt.rows_right(TASKS, SOLVED, sum_runs.whole)
-    wrong = bug_hunt.rows_wrong(TASKS, SOLVED, sum_runs.whole)
+    right = bug_hunt.rows_right(TASKS, SOLVED, sum_runs.by_verdict)
+    wrong = bug_hunt.rows_wrong(TASKS, SOLVED, sum_runs.by_verdict)
     assert [row.fulfilled for row in right] == ["right", "wrong", "right", "right", "right", "wrong"]
     assert [row.query for row in right] == [text for _, text in TASKS for _ in range(2)]
     assert [row.query for row in wrong] == [text for _, text in TASKS] * 2
     assert sum(row.fulfilled == "right" for row in wrong) == 1  # the first stands where it belongs
-    assert bug_hunt.rows_right(TASKS, SOLVED[::2], sum_runs.whole) == bug_hunt.rows_wrong(
-        TASKS, SOLVED[::2], sum_runs.whole
+    assert bug_hunt.rows_right(TASKS, SOLVED[::2], sum_runs.by_verdict) == bug_hunt.rows_wrong(
+        TASKS, SOLVED[::2], sum_runs.by_verdict
     )  # with one sample a task there is no difference
 
 

@@ -21,9 +21,10 @@ from tests.chapters.verdicts import hindsight as verdicts
 
 @pytest.fixture
 def few(monkeypatch):
+    monkeypatch.setattr(arithmetic, "DEMONSTRATIONS", 60)
     monkeypatch.setattr(arithmetic, "PROBLEMS", 56)
     monkeypatch.setattr(arithmetic, "HELD_OUT", 12)
-    monkeypatch.setattr(arithmetic, "EPOCHS", 1)
+    monkeypatch.setattr(arithmetic, "EPOCHS", dict.fromkeys(arithmetic.EPOCHS, 1))
     monkeypatch.setattr(arithmetic, "MAX_NEW_TOKENS", 8)
 
 
@@ -48,7 +49,7 @@ def test_the_script_rung_holds_and_falls(built, few, monkeypatch):
     def always_right(asked, query, output):
         return [Hindsight(query, RIGHT, output, WRONG)]
 
-    monkeypatch.setattr(sum_runs, "whole", always_right)
+    monkeypatch.setattr(sum_runs, "by_verdict", always_right)
     assert not ladder.script(built)[0]
 
 

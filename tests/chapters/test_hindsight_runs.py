@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+import rlhf_mini.methods.hir as hir_module
 from rlhf_mini.chapters.claims import records_of
 from rlhf_mini.chapters.hindsight import (
     arithmetic,
@@ -29,11 +30,11 @@ from rlhf_mini.worlds.sums import RIGHT, WRONG
 @pytest.fixture
 def few(monkeypatch):
     """Small numbers for chapter 08: nothing is learned."""
+    monkeypatch.setattr(arithmetic, "DEMONSTRATIONS", 60)
     monkeypatch.setattr(arithmetic, "PROBLEMS", 56)
     monkeypatch.setattr(arithmetic, "HELD_OUT", 12)
-    monkeypatch.setattr(arithmetic, "EPOCHS", 1)
+    monkeypatch.setattr(arithmetic, "EPOCHS", dict.fromkeys(arithmetic.EPOCHS, 1))
     monkeypatch.setattr(arithmetic, "MAX_NEW_TOKENS", 8)
-    monkeypatch.setattr(sum_runs, "ROUNDS", 2)
     monkeypatch.setattr(sum_runs, "BATCH", 8)
     monkeypatch.setattr(sum_runs, "PPO_EPISODES", 56)
     monkeypatch.setattr(bug_hunt, "PROBLEMS", 16)
@@ -56,24 +57,50 @@ def test_no_problem_is_both_learned_and_judged(built):
     assert not {one.text for one in tables} & {one.text for one in rehearsed}
 
 
+PROBLEM, SOLVED, SLIP = "27+58", "7+8=15 2+5+1=8 =85", "7+8=16 2+5+1=8 =86"
+
+
 def test_scripts_of_sums():
-    slip = "3+4+5=13 =13"
-    assert sum_runs.RELABELS["whole"](RIGHT, "3+4+5", slip) == [Hindsight("3+4+5", WRONG, slip, RIGHT)]
-    assert sum_runs.only_right(RIGHT, "3+4+5", slip) == []
-    assert sum_runs.only_right(RIGHT, "3+4+5", "=12") == [Hindsight("3+4+5", RIGHT, "=12")]
-    assert sum_runs.as_asked(RIGHT, "3+4+5", slip) == [Hindsight("3+4+5", RIGHT, slip)]
-    parts = sum_runs.RELABELS["parts"](RIGHT, "3+4+5", slip)
+    assert sum_runs.by_verdict(RIGHT, PROBLEM, SLIP) == [Hindsight(PROBLEM, WRONG, SLIP, RIGHT)]
+    assert sum_runs.only_right(RIGHT, PROBLEM, SLIP) == []
+    assert sum_runs.only_right(RIGHT, PROBLEM, "=85") == [Hindsight(PROBLEM, RIGHT, "=85")]
+    assert sum_runs.as_asked(RIGHT, PROBLEM, SLIP) == [Hindsight(PROBLEM, RIGHT, SLIP)]
+    parts = sum_runs.by_verdict_and_steps(RIGHT, PROBLEM, SLIP)
     assert [(row.output, row.fulfilled) for row in parts] == [
-        (slip, WRONG),
-        ("3+4+5=13 ", WRONG),
-        ("=13", RIGHT),
+        (SLIP, WRONG),
+        ("7+8=16 ", WRONG),
+        ("2+5+1=8 ", RIGHT),
+        ("=86", RIGHT),
     ]
+
+
+def test_the_filter_s_steps_are_the_right_ones_of_what_is_wrong():
+    assert sum_runs.right_steps(RIGHT, PROBLEM, SOLVED) == [Hindsight(PROBLEM, RIGHT, SOLVED)]
+    assert sum_runs.right_steps(RIGHT, PROBLEM, SLIP) == [
+        Hindsight(PROBLEM, RIGHT, "2+5+1=8 ", given="7+8=16 ", ended=False),
+        Hindsight(PROBLEM, RIGHT, "=86", given="7+8=16 2+5+1=8 "),
+    ]
+
+
+def test_a_solution_is_learned_under_the_sum_that_it_solves():
+    assert sum_runs.by_problem(PROBLEM, "", SOLVED) == [Hindsight("", PROBLEM, SOLVED)]
+    misread = "7+7=14 2+5+1=8 =84"
+    assert sum_runs.by_problem(PROBLEM, "", misread) == [Hindsight("", "27+57", misread, PROBLEM)]
+    assert sum_runs.by_problem(PROBLEM, "", SLIP) == []  # 7 + 8 is not 16, of whatever sum
+    assert sum_runs.by_problem(PROBLEM, "", "7+8+1=16 1+2+3=6 =66") == []  # of three numbers
+    script = sum_runs.SCRIPTS["problem"]
+    assert script.prompt(PROBLEM) == "right 27+58" == sum_runs.SCRIPTS["verdict"].prompt(PROBLEM)
+
+
+def test_what_is_held_out_is_not_learned_by_hindsight_either():
+    (unseen,) = sums.draw_sums(1, arithmetic.LEVEL, seed=0, held_out=True)
+    assert sum_runs.by_problem(PROBLEM, "", unseen.solution) == []
 
 
 def test_with_two_instructions_a_batch_s_contrast_is_the_two_way_one():
     rows = [
-        *sum_runs.whole(RIGHT, "3+4+5", "3+4+5=13 =13"),
-        *sum_runs.whole(RIGHT, "1+1+1", "1+1+1=3 =3"),
+        *sum_runs.by_verdict(RIGHT, PROBLEM, SLIP),
+        *sum_runs.by_verdict(RIGHT, PROBLEM, SOLVED),
     ]
     assert [set(names) for names in in_batch(rows)] == [set(names) for names in two_way(rows)]
 
@@ -81,7 +108,9 @@ def test_with_two_instructions_a_batch_s_contrast_is_the_two_way_one():
 def test_terms_that_are_not_named_are_left_out():
     config = sum_runs.config_of(1e-3, {"contrast_weight": 0.5})
     assert (config.contrast_weight, config.entropy_weight, config.label_smoothing) == (0.5, 0.0, 0.0)
-    assert sum_runs.config_of(1e-3, family.TERMS).entropy_weight == family.TERMS["entropy_weight"]
+    config = sum_runs.config_of(1e-3, family.PUBLISHED, rounds=3, epochs=4)
+    assert (config.contrast_weight, config.entropy_weight, config.label_smoothing) == (1.0, 0.001, 0.2)
+    assert (config.rounds, config.epochs) == (3, 4)
 
 
 def test_a_share_is_of_right_answers_to_held_out_problems(built, few, monkeypatch):
@@ -101,32 +130,58 @@ def test_a_share_is_of_right_answers_to_held_out_problems(built, few, monkeypatc
     assert settings["temperature"] == 0.3
 
 
-@pytest.mark.parametrize("relabel", ["whole", "parts", "as asked"])
-def test_a_run_on_sums_says_what_each_round_did(built, few, relabel):
-    terms = family.TERMS if relabel != "as asked" else {}
-    found = sum_runs.relabelled(built, relabel=relabel, terms=terms)
+def solutions(policy, tokenizer, prompts, **settings):
+    """Every second solution is right, the others have a slip in their answer."""
+    texts = [sums.read_sum(prompt).solution for prompt in prompts]
+    return [text if place % 2 else text + "0" for place, text in enumerate(texts)]
+
+
+@pytest.mark.parametrize(
+    ("script", "shares"),
+    [("verdict", 1), ("right only", 0.5), ("no script", 1), ("problem", 0.5), ("right steps", 1.5)],
+)
+def test_a_run_on_sums_says_what_each_round_did(built, few, monkeypatch, script, shares):
+    """`shares`: rows for each solution. Of a wrong one here the two steps are right, and its answer is not."""
+    monkeypatch.setattr(hir_module, "answer", solutions)
+    found = sum_runs.relabelled(built, script=script, rounds=2)
     assert len(found["by_round"]) == 1 + 2
-    assert len(found["rows"]) == 2
-    drawn = arithmetic.PROBLEMS * sum_runs.SAMPLES
-    if relabel == "parts":
-        assert min(found["rows"]) >= drawn
-    else:
-        assert found["rows"] == [drawn, drawn]
-    assert ("contrast_loss" in found) == (relabel != "as asked")
+    assert found["rows"] == [shares * arithmetic.PROBLEMS] * 2
     assert all(0 <= found[name] <= 1 for name in ("right", "greedy", "right_if_asked_for_wrong"))
 
 
+def test_terms_change_a_run_on_sums(built, few, monkeypatch):
+    """Trained for a few steps, the policies are judged by answers that nobody could read: what is compared is weights."""
+    monkeypatch.setattr(hir_module, "answer", solutions)
+    ends = []
+    monkeypatch.setattr(
+        arithmetic, "judged", lambda pipeline, policy, **_: ends.append(policy.lm_head.weight.detach()) or {}
+    )
+    for terms in ({}, family.CONTRAST, family.ENTROPY, family.SMOOTHED):
+        sum_runs.relabelled(built, script="verdict", rounds=1, terms=terms)
+    assert all(not torch.equal(ends[0], other) for other in ends[1:])
+
+
+def test_a_round_without_rows_teaches_nothing(built, few):
+    """Broken off after eight characters, no solution is of any sum."""
+    found = sum_runs.relabelled(built, script="problem", rounds=2)
+    assert found["rows"] == [0, 0]
+    assert found["by_round"] == [0, 0, 0]
+
+
 def test_ppo_on_sums_looks_as_often(built, few):
-    found = sum_runs.by_ppo(built, kl_weight=0.01)
+    found = sum_runs.by_ppo(built, kl_weight=0.01, rounds=2)
     assert len(found["by_round"]) == 1 + 2
     assert 0 <= found["right"] <= 1
 
 
-def test_the_start_is_kept_and_frozen(built, few):
+def test_a_start_is_kept_and_frozen(built, few, monkeypatch):
     start = arithmetic.start_of(built)
     assert not any(weight.requires_grad for weight in start.parameters())
     again = arithmetic.start_of(built)
     assert all(torch.equal(a, b) for a, b in zip(start.parameters(), again.parameters(), strict=True))
+    monkeypatch.setattr(arithmetic, "EPOCHS", {**arithmetic.EPOCHS, arithmetic.RARELY: 2})
+    other = arithmetic.start_of(built, arithmetic.RARELY)
+    assert not torch.equal(start.lm_head.weight, other.lm_head.weight)
     assert set(sum_runs.untrained(built)) == {"right", "greedy", "right_if_asked_for_wrong"}
 
 
@@ -143,7 +198,6 @@ def test_the_hunt_s_symptoms_are_shares_and_a_loss(built, few, way):
 
 def tellers(monkeypatch):
     """Whoever draws answers in a round draws demonstrations: half of another request."""
-    import rlhf_mini.methods.hir as hir_module
 
     def answers(policy, tokenizer, prompts, **settings):
         rng, texts = random.Random(0), []
@@ -158,7 +212,7 @@ def tellers(monkeypatch):
 
 @pytest.mark.parametrize(
     ("script", "terms"),
-    [("request", family.TERMS), ("request, as asked only", {}), ("verdict", family.TERMS)],
+    [("request", family.PUBLISHED), ("request, as asked only", {}), ("verdict", family.CONTRAST)],
 )
 def test_a_run_on_stories_is_kept_by_round_and_judged(built, few, monkeypatch, script, terms):
     tellers(monkeypatch)
@@ -237,7 +291,7 @@ def test_what_is_asked_of_the_best():
 
 
 def test_every_run_has_a_name_of_its_own():
-    for among in (family.SUMS, family.STORIES):
+    for among in family.EXPERIMENTS.values():
         names = [one.name for one in among]
         assert len(names) == len(set(names))
         assert family.run(names[-1], among=among) is among[-1]
@@ -264,20 +318,20 @@ def on_record(built, monkeypatch, tmp_path):
 
 
 def test_tables_are_in_the_given_order_and_in_per_cent(on_record):
-    text = figures.table("sums", ("HIR", "start"), figures.SUM_COLUMNS).text
-    assert text.index("HIR") < text.index("start")
+    text = figures.table("sums", (family.OURS, "start"), figures.SUM_COLUMNS).text
+    assert text.index(family.OURS) < text.index("start")
     assert "50" in text
-    assert [record.seed for record in figures.recorded("sums", method="HIR")] == [0, 1]
-    stories_table = figures.table("stories", ("SFT", "HIR"), figures.STORY_COLUMNS).text
-    place = [one.name for one in family.STORIES].index("HIR")
+    assert [record.seed for record in figures.recorded("sums", method=family.OURS)] == [0, 1]
+    stories_table = figures.table("stories", ("SFT", family.OURS), figures.STORY_COLUMNS).text
+    place = [one.name for one in family.STORIES].index(family.OURS)
     assert f"{place}.00" in stories_table
 
 
 def test_curves_by_round(on_record):
-    curves = figures.recorded_rounds("sums", {"HIR": "hindsight", "filtered": "filtered"})
-    assert curves["hindsight"] == [[0.1, 0.2, 0.02]] * 2
+    curves = figures.recorded_rounds("sums", {family.OURS: "hindsight", "filtered": "filtered"})
+    assert curves["hindsight"] == [[0.1, 0.2, 0.05]] * 2
     picture = figures.round_curves(curves, ylabel="share right", levels=[Level("start", 0.3)])
-    assert "hindsight from 0.10 to 0.02" in picture.text
+    assert "hindsight from 0.10 to 0.05" in picture.text
     assert "Seeds: 2" in picture.text
     with pytest.raises(ValueError, match="at most 5 runs"):
         figures.round_curves({str(number): [[0.0, 1.0]] for number in range(6)}, ylabel="share")

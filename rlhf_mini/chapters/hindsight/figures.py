@@ -4,10 +4,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from rlhf_mini.chapters.hindsight.replay import BLOCK, RELABELS
+from rlhf_mini.chapters.hindsight.replay import BLOCK, LOOKS, RELABELS, WAREHOUSE, goals_asked
 from rlhf_mini.evaluation import read_records, records_table
 from rlhf_mini.evaluation.records import Record
-from rlhf_mini.reader import Curve, Level, Picture, records, training_curves
+from rlhf_mini.reader import (
+    Curve,
+    Level,
+    Picture,
+    beside,
+    frames,
+    grid_picture,
+    records,
+    training_curves,
+)
 
 CURVE_ROLES = ("policy", "data", "reward", "value", "loss")
 SUM_COLUMNS = {
@@ -67,6 +76,31 @@ def replay_curves(seeds: Sequence[Mapping[str, Any]]) -> Picture:
         alt="The share of walks that came to the cell that was asked for, in blocks, by the number of goals that each walk is "
         f"seen with afterwards. In the last block: {ends}; seeds: {len(seeds)}.",
     )
+
+
+def known_cells(found: Mapping[str, Sequence[Sequence[float]]]) -> Picture:
+    """The warehouse with the share of runs that know a shortest way to each cell, without and with hindsight, by walks.
+
+    `found`: the result of `replay.known_cells`.
+    """
+    pictures = []
+    for place, walks in enumerate(LOOKS):
+        panels = []
+        for relabels, words in (("0", "without hindsight"), ("4", "four relabels")):
+            shares = found[relabels][place]
+            mean = sum(shares[goal] for goal in goals_asked()) / len(goals_asked())
+            told = f"{words}: a shortest way to {mean:.0%} of the cells is known"
+            panels.append(
+                grid_picture(
+                    WAREHOUSE,
+                    values=shares,
+                    scale=1.0,
+                    alt=f"The warehouse after {walks} walks, {told}; each cell holds the share of runs.",
+                    caption=told,
+                )
+            )
+        pictures.append(beside(*panels))
+    return frames(pictures, [str(walks) for walks in LOOKS], label="walks")
 
 
 def round_curves(

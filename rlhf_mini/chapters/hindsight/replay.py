@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from rlhf_mini.methods.hindsight_replay import HindsightConfig, hindsight_q_learning
+from rlhf_mini.methods.tabular import TableHook
 from rlhf_mini.pipeline import Pipeline
 from rlhf_mini.worlds.gridworld import ROBOT_GRID, Layout, parse_layout
 
@@ -30,6 +31,7 @@ GOAL = WAREHOUSE.cells("G")[0]  # the farthest from the start
 LIMIT, EPISODES, DISCOUNT = 30, 600, 0.9
 RELABELS = (0, 1, 4)
 RUNS, BLOCK = 3, 50  # walks are cheap: this many runs for each seed of the pipeline; walks in a block
+LOOKS = (25, 50, 100, 200, 400, 600)  # after so many walks it is asked what the robot knows
 
 
 @cache
@@ -52,30 +54,56 @@ def goals_asked() -> tuple[int, ...]:
     return tuple(cell for cell, away in steps.items() if away)
 
 
-def learned(*, relabels: int, seed: int, goals: Sequence[int] | None = None) -> tuple[Tensor, list[float]]:
+def learned(
+    *, relabels: int, seed: int, goals: Sequence[int] | None = None, hooks: Sequence[TableHook] = ()
+) -> tuple[Tensor, list[float]]:
     """Q (goal, state, action) after all walks, and for each walk whether it reached the goal that it was told.
 
-    `goals` are asked for, one drawn for each walk: all that can be reached if None.
+    `goals` are asked for, one drawn for each walk: all that can be reached if None. `hooks` see each walk.
     """
     env = gymnasium.make(ROBOT_GRID, layout=WAREHOUSE, max_episode_steps=LIMIT)
     config = HindsightConfig(
         episodes=EPISODES, discount=DISCOUNT, step_size=1.0, epsilon=0.3, relabels=relabels
     )
     q, log = hindsight_q_learning(
-        env, goals or goals_asked(), config=config, generator=np.random.default_rng(seed)
+        env,
+        goals or goals_asked(),
+        config=config,
+        generator=np.random.default_rng(seed),
+        hooks=hooks,
     )
     return q, [entry["reached"] for entry in log]
 
 
+def knows_a_shortest_way(q: Tensor, goal: int) -> bool:
+    """Whether the greedy robot goes from its start to the goal in as few steps as can be."""
+    cell = WAREHOUSE.start
+    for _ in range(distances(WAREHOUSE, goal)[cell]):
+        cell = WAREHOUSE.neighbour(cell, int(q[goal, cell].argmax())) if cell != goal else cell
+    return cell == goal
+
+
 def known_goals(q: Tensor) -> float:
-    """The share of the cells to which the greedy robot goes from its start, and by a shortest way."""
-    right = 0
-    for goal in goals_asked():
-        cell, steps = WAREHOUSE.start, distances(WAREHOUSE, goal)[WAREHOUSE.start]
-        for _ in range(steps):
-            cell = WAREHOUSE.neighbour(cell, int(q[goal, cell].argmax())) if cell != goal else cell
-        right += cell == goal
-    return right / len(goals_asked())
+    """The share of the cells to which the robot knows a shortest way."""
+    return sum(knows_a_shortest_way(q, goal) for goal in goals_asked()) / len(goals_asked())
+
+
+def known_cells(pipeline: Pipeline) -> dict[str, list[list[float]]]:
+    """By number of relabels, 0 and 4, and by `LOOKS`: for each cell, in what share of `RUNS` a shortest way is known."""
+    found: dict[str, list[list[float]]] = {}
+    for relabels in (RELABELS[0], RELABELS[-1]):
+        shares = np.zeros((len(LOOKS), WAREHOUSE.size))
+
+        def look(episode: int, q: Tensor, shares: np.ndarray = shares) -> None:
+            if episode + 1 in LOOKS:
+                for goal in goals_asked():
+                    known = knows_a_shortest_way(q, goal)
+                    shares[LOOKS.index(episode + 1), goal] += known / RUNS
+
+        for run in range(RUNS):
+            learned(relabels=relabels, seed=RUNS * pipeline.seed + run, hooks=[look])
+        found[str(relabels)] = shares.tolist()
+    return found
 
 
 def curves(pipeline: Pipeline) -> dict[str, Any]:
