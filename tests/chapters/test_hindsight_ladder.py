@@ -224,13 +224,17 @@ class Runs:
 
 def test_measures_name_what_they_measure(monkeypatch):
     monkeypatch.setattr(measures.family, "run", Runs(None).run)
-    for measure in (measures.sums, measures.ablations, measures.stories, measures.smoothing):
+    tables = [[one.name for one in among] for among in family.EXPERIMENTS.values()]
+    for measure in (measures.sums, measures.often, measures.stories, measures.contrasts, measures.smoothing):
         found = measure(Told())
+        lead = found.pop("lead rarely", None)
         assert found
         for name, value in found.items():
             run = name.split(" ", 1)[1]
-            places = [one.name for one in (*family.SUMS,)], [one.name for one in (*family.STORIES,)]
-            assert any(run in names and names.index(run) == value for names in places)
+            assert any(run in names and names.index(run) == value for names in tables)
+        if lead is not None:
+            assert lead == tables[0].index(family.OURS) - tables[0].index(family.FILTERED)
+    assert {"rarely right start", "right start", "gold SFT"} <= set(measures.verdicts(Told()))
 
 
 def test_the_grid_s_measure_is_means_and_ends():

@@ -141,7 +141,7 @@ def solutions(policy, tokenizer, prompts, **settings):
     [("verdict", 1), ("right only", 0.5), ("no script", 1), ("problem", 0.5), ("right steps", 1.5)],
 )
 def test_a_run_on_sums_says_what_each_round_did(built, few, monkeypatch, script, shares):
-    """`shares`: rows for each solution. Of a wrong one here the two steps are right, and its answer is not."""
+    """`shares`: rows for each solution. Of a wrong one here both steps are right, and its answer is not."""
     monkeypatch.setattr(hir_module, "answer", solutions)
     found = sum_runs.relabelled(built, script=script, rounds=2)
     assert len(found["by_round"]) == 1 + 2
@@ -150,7 +150,7 @@ def test_a_run_on_sums_says_what_each_round_did(built, few, monkeypatch, script,
 
 
 def test_terms_change_a_run_on_sums(built, few, monkeypatch):
-    """Trained for a few steps, the policies are judged by answers that nobody could read: what is compared is weights."""
+    """After a few steps nobody could read the answers: what is compared is weights."""
     monkeypatch.setattr(hir_module, "answer", solutions)
     ends = []
     monkeypatch.setattr(

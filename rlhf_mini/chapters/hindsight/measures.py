@@ -1,7 +1,7 @@
 """What the claims of chapter 08 measure: flat names, plain numbers."""
 
 from rlhf_mini.chapters.hindsight import bug_hunt, family, replay, toy
-from rlhf_mini.chapters.hindsight.family import FILTERED, OURS, Run
+from rlhf_mini.chapters.hindsight.family import FILTERED, MORE_STEPS, OURS, Run
 from rlhf_mini.pipeline import Pipeline
 
 # What a row of the tables holds of a run.
@@ -44,27 +44,52 @@ def smoothing_counted(pipeline: Pipeline) -> dict[str, float]:
 
 
 def smoothing(pipeline: Pipeline) -> dict[str, float]:
-    """What smoothing leaves of a policy that samples and learns in rounds, on sums."""
-    names = ("start", OURS, "ε = 0.02", "ε = 0.2")
-    return ends(pipeline, names, "right", "greedy", among=family.SUMS)
+    """What smoothing leaves of policies that sample and learn in rounds, on sums and on stories."""
+    names = (OURS, "with ε = 0.2")
+    return ends(pipeline, names, "right", among=family.SUMS) | ends(
+        pipeline, names, "gold", among=family.STORIES
+    )
 
 
 def sums(pipeline: Pipeline) -> dict[str, float]:
-    """The methods on sums."""
-    names = ("start", FILTERED, OURS, "no relabelling", "PPO", "no contrast")
+    """The methods on sums, from the start that is rarely right."""
+    names = (
+        "start",
+        FILTERED,
+        MORE_STEPS,
+        "no relabelling",
+        "relabelled verdict",
+        OURS,
+        "relabelled steps",
+        "PPO",
+    )
     return ends(pipeline, names, "right", "greedy", "right_if_asked_for_wrong", among=family.SUMS)
 
 
-def ablations(pipeline: Pipeline) -> dict[str, float]:
-    """HIR on sums with one thing changed."""
-    names = (OURS, "no contrast", "no entropy", "ε = 0.02", "HIR with steps")
-    return ends(pipeline, names, "right", "greedy", "right_if_asked_for_wrong", among=family.SUMS)
+def often(pipeline: Pipeline) -> dict[str, float]:
+    """The methods on sums, from the start that is often right; `lead rarely`, of relabelling over the filter, from the other."""
+    rarely = ends(pipeline, (FILTERED, OURS), "right", among=family.SUMS)
+    names = ("start", FILTERED, OURS, "relabelled verdict", "verdict with contrast", "PPO")
+    found = ends(pipeline, names, "right", "right_if_asked_for_wrong", among=family.OFTEN_SUMS)
+    return found | {"lead rarely": rarely[f"right {OURS}"] - rarely[f"right {FILTERED}"]}
 
 
 def stories(pipeline: Pipeline) -> dict[str, float]:
-    """The methods on stories, by request and by verdict."""
-    names = tuple(one.name for one in family.STORIES)
-    return ends(pipeline, names, "gold", "kl_k1", "fulfilled", "fulfil_something", among=family.STORIES)
+    """The methods on stories."""
+    names = ("SFT", "PPO", "PPO, script", FILTERED, MORE_STEPS, OURS, "no relabelling", "relabelled verdict")
+    return ends(pipeline, names, "gold", "kl_k1", "fulfilled", "unkind_declined", among=family.STORIES)
+
+
+def verdicts(pipeline: Pipeline) -> dict[str, float]:
+    """All of `often` and `stories`, and `sums` as `rarely …`: wherever a verdict was what was learned."""
+    rarely = {f"rarely {name}": value for name, value in sums(pipeline).items()}
+    return rarely | often(pipeline) | stories(pipeline)
+
+
+def contrasts(pipeline: Pipeline) -> dict[str, float]:
+    """The contrast on stories."""
+    names = (OURS, "with contrast", "with a four-way contrast")
+    return ends(pipeline, names, "gold", "kl_k1", among=family.STORIES)
 
 
 def hunt(pipeline: Pipeline) -> dict[str, float]:

@@ -9,6 +9,19 @@ _HUNT = {
     "judged wrong": 0.3, "sampled wrong": 0.05, "first_loss wrong": 1.5, "copied wrong": 0.3,
     "judged right": 0.3, "sampled right": 0.3, "first_loss right": 0.3, "copied right": 0.9,
 }  # fmt: skip
+_RARELY = {
+    "right start": 0.1, "right filtered": 0.04, "right filtered, more epochs": 0.32, "right relabelled": 0.55,
+    "right relabelled steps": 0.61, "right relabelled verdict": 0.02,
+}  # fmt: skip
+_OFTEN = {
+    "right start": 0.3, "right filtered": 0.48, "right relabelled": 0.68, "right relabelled verdict": 0.1,
+    "right verdict with contrast": 0.0, "lead rarely": 0.5,
+}  # fmt: skip
+_STORIES = {
+    "gold SFT": 2.0, "gold filtered": 3.42, "gold relabelled": 3.39, "gold no relabelling": 1.57,
+    "gold relabelled verdict": 1.07, "gold PPO, script": 3.29,
+    "kl_k1 relabelled": 4.7, "kl_k1 PPO, script": 7.5,
+}  # fmt: skip
 
 GOOD = {
     "hindsight in the grid": _GRID,
@@ -28,10 +41,18 @@ GOOD = {
         "whole 0.2": 0.07,
     },
     "the bug's symptoms": _HUNT,
-    "smoothing on sums": {"right start": 0.3, "right ε = 0.2": 0.0},
-    "HIR learns sums": {"right start": 0.3, "right HIR": 0.5, "right no relabelling": 0.3},
-    "HIR learns stories": {"gold SFT": 1.9, "gold HIR": 3.3, "gold no relabelling": 1.9},
-}
+    "the sum that was solved": _RARELY,
+    "right steps": _RARELY,
+    "right or wrong": _OFTEN | _STORIES | {f"rarely {name}": value for name, value in _RARELY.items()},
+    "success is common": _OFTEN,
+    "HIR learns stories": _STORIES,
+    "the script as a reward": _STORIES,
+    "what a contrast costs": {
+        "gold relabelled": 3.39, "gold with contrast": 3.24, "gold with a four-way contrast": 3.12,
+        "kl_k1 relabelled": 4.7, "kl_k1 with contrast": 6.4, "kl_k1 with a four-way contrast": 11.1,
+    },
+    "smoothing in rounds": {"right with ε = 0.2": 0.02, "gold with ε = 0.2": 0.03},
+}  # fmt: skip
 SPOILED = [
     ("hindsight in the grid", {"reached 4": 0.45}),
     ("hindsight in the grid", {"known 4": 0.55}),
@@ -51,10 +72,26 @@ SPOILED = [
     ("the bug's symptoms", {"sampled wrong": 0.2}),
     ("the bug's symptoms", {"first_loss wrong": 0.6}),
     ("the bug's symptoms", {"copied wrong": 0.8}),
-    ("smoothing on sums", {"right ε = 0.2": 0.2}),
-    ("smoothing on sums", {"right start": 0.1}),
-    ("HIR learns sums", {"right HIR": 0.35}),
-    ("HIR learns sums", {"right no relabelling": 0.4}),
-    ("HIR learns stories", {"gold HIR": 2.2}),
-    ("HIR learns stories", {"gold no relabelling": 2.5}),
+    ("the sum that was solved", {"right start": 0.4}),
+    ("the sum that was solved", {"right filtered": 0.4}),
+    ("the sum that was solved", {"right filtered, more epochs": 0.5}),
+    ("right steps", {"right relabelled steps": 0.25}),
+    ("right or wrong", {"rarely right relabelled verdict": 0.2}),
+    ("right or wrong", {"right relabelled verdict": 0.4}),
+    ("right or wrong", {"right verdict with contrast": 0.2}),
+    ("right or wrong", {"gold relabelled verdict": 2.1}),
+    ("success is common", {"right filtered": 0.35}),
+    ("success is common", {"lead rarely": 0.1}),
+    ("HIR learns stories", {"gold SFT": 2.6}),
+    ("HIR learns stories", {"gold filtered": 3.0}),
+    ("HIR learns stories", {"gold filtered": 3.7}),
+    ("HIR learns stories", {"gold no relabelling": 2.2}),
+    ("the script as a reward", {"gold PPO, script": 3.0}),
+    ("the script as a reward", {"kl_k1 PPO, script": 5.0}),
+    ("what a contrast costs", {"gold with contrast": 3.5}),
+    ("what a contrast costs", {"gold with a four-way contrast": 3.3}),
+    ("what a contrast costs", {"kl_k1 with contrast": 4.0}),
+    ("what a contrast costs", {"kl_k1 with a four-way contrast": 5.0}),
+    ("smoothing in rounds", {"right with ε = 0.2": 0.3}),
+    ("smoothing in rounds", {"gold with ε = 0.2": 1.8}),
 ]
