@@ -88,6 +88,9 @@ def test_a_solution_is_learned_under_the_sum_that_it_solves():
     assert sum_runs.by_problem(PROBLEM, "", misread) == [Hindsight("", "27+57", misread, PROBLEM)]
     assert sum_runs.by_problem(PROBLEM, "", SLIP) == []  # 7 + 8 is not 16, of whatever sum
     assert sum_runs.by_problem(PROBLEM, "", "7+8+1=16 1+2+3=6 =66") == []  # of three numbers
+    assert sum_runs.right_throughout(PROBLEM, "", SOLVED) == [Hindsight("", PROBLEM, SOLVED)]
+    assert sum_runs.right_throughout(PROBLEM, "", misread) == []
+    assert sum_runs.right_throughout(PROBLEM, "", "7+8=16 2+5+1=8 =85") == []  # right by accident
     script = sum_runs.SCRIPTS["problem"]
     assert script.prompt(PROBLEM) == "right 27+58" == sum_runs.SCRIPTS["verdict"].prompt(PROBLEM)
 

@@ -13,6 +13,7 @@ from rlhf_mini.pipeline import Pipeline
 
 OURS, FILTERED = "relabelled", "filtered"
 MORE_STEPS = "filtered, more epochs"  # about as many steps as relabelling, which has more rows, makes
+EVERY_STEP = "filtered, every step"  # the filter that keeps no answer that is right by accident
 CONTRAST = {"contrast_weight": 1.0}  # as in the released program, and so the next two
 ENTROPY = {"entropy_weight": 0.001}
 SMOOTHED = {"label_smoothing": 0.2}
@@ -47,6 +48,7 @@ SUMS = (
     Run("start", "start", sum_runs.untrained),
     _sum("", FILTERED, script="right only"),
     _sum("control", MORE_STEPS, script="right only", epochs=3 * sum_runs.EPOCHS),
+    _sum("control", EVERY_STEP, script="right throughout"),
     _sum("control", "no relabelling", script="no script"),
     _sum("verdict", "relabelled verdict", script="verdict"),
     _sum("problem", OURS, script="problem"),
@@ -59,6 +61,7 @@ SUMS = (
 OFTEN_SUMS = (
     Run("start", "start", sum_runs.untrained, _OFTEN),
     _sum("", FILTERED, script="right only", **_HALF),
+    _sum("control", EVERY_STEP, script="right throughout", **_HALF),
     _sum("problem", OURS, script="problem", **_HALF),
     _sum("verdict", "relabelled verdict", script="verdict", **_HALF),
     _sum("terms", "verdict with contrast", script="verdict", terms=CONTRAST, **_HALF),

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from rlhf_mini.chapters.hindsight.replay import BLOCK, LOOKS, RELABELS, WAREHOUSE, goals_asked
+from rlhf_mini.chapters.hindsight.replay import BLOCK, GOAL, LOOKS, RELABELS, WAREHOUSE, goals_asked
 from rlhf_mini.evaluation import read_records, records_table
 from rlhf_mini.evaluation.records import Record
 from rlhf_mini.reader import (
@@ -95,6 +95,7 @@ def known_cells(found: Mapping[str, Sequence[Sequence[float]]]) -> Picture:
                     WAREHOUSE,
                     values=shares,
                     scale=1.0,
+                    notes={GOAL: f"{shares[GOAL]:.1f}"},  # where no value is written
                     alt=f"The warehouse after {walks} walks, {told}; each cell holds the share of runs.",
                     caption=told,
                 )

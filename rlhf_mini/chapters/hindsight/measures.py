@@ -1,7 +1,7 @@
 """What the claims of chapter 08 measure: flat names, plain numbers."""
 
 from rlhf_mini.chapters.hindsight import bug_hunt, family, replay, toy
-from rlhf_mini.chapters.hindsight.family import FILTERED, MORE_STEPS, OURS, Run
+from rlhf_mini.chapters.hindsight.family import EVERY_STEP, FILTERED, MORE_STEPS, OURS, Run
 from rlhf_mini.pipeline import Pipeline
 
 # What a row of the tables holds of a run.
@@ -53,16 +53,8 @@ def smoothing(pipeline: Pipeline) -> dict[str, float]:
 
 def sums(pipeline: Pipeline) -> dict[str, float]:
     """The methods on sums, from the start that is rarely right."""
-    names = (
-        "start",
-        FILTERED,
-        MORE_STEPS,
-        "no relabelling",
-        "relabelled verdict",
-        OURS,
-        "relabelled steps",
-        "PPO",
-    )
+    relabelled = ("relabelled verdict", OURS, "relabelled steps")
+    names = ("start", FILTERED, MORE_STEPS, EVERY_STEP, "no relabelling", *relabelled, "PPO")
     return ends(pipeline, names, "right", "greedy", "right_if_asked_for_wrong", among=family.SUMS)
 
 

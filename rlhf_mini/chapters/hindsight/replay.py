@@ -76,10 +76,15 @@ def learned(
 
 
 def knows_a_shortest_way(q: Tensor, goal: int) -> bool:
-    """Whether the greedy robot goes from its start to the goal in as few steps as can be."""
+    """Whether the greedy robot goes from its start to the goal in as few steps as can be, by worth that it has learned.
+
+    Where no move is worth anything the robot knows nothing, though going up might be right.
+    """
     cell = WAREHOUSE.start
     for _ in range(distances(WAREHOUSE, goal)[cell]):
-        cell = WAREHOUSE.neighbour(cell, int(q[goal, cell].argmax())) if cell != goal else cell
+        if cell == goal or q[goal, cell].max() <= 0:
+            return False
+        cell = WAREHOUSE.neighbour(cell, int(q[goal, cell].argmax()))
     return cell == goal
 
 

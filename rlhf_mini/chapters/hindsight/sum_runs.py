@@ -68,6 +68,11 @@ def by_problem(asked: str, query: str, output: str) -> list[Hindsight]:
     return [Hindsight(query, found.text, output, asked if asked != found.text else None)]
 
 
+def right_throughout(asked: str, query: str, output: str) -> list[Hindsight]:
+    """The filter that reads every step: what solves the sum that was asked, rightly from beginning to end."""
+    return [row for row in by_problem(asked, query, output) if row.fulfilled == asked]
+
+
 def _right(problem: str) -> Task:
     return RIGHT, problem
 
@@ -79,6 +84,7 @@ SCRIPTS: Mapping[str, Script] = {
     "right steps": Script(right_steps, _right, sums.instructed),
     "no script": Script(as_asked, _right, sums.instructed),
     "problem": PROBLEM,
+    "right throughout": replace(PROBLEM, relabel=right_throughout),
 }
 
 

@@ -10,7 +10,7 @@ _HUNT = {
     "judged right": 0.3, "sampled right": 0.3, "first_loss right": 0.3, "copied right": 0.9,
 }  # fmt: skip
 _RARELY = {
-    "right start": 0.1, "right filtered": 0.04, "right filtered, more epochs": 0.32, "right relabelled": 0.55,
+    "right start": 0.1, "right filtered": 0.04, "right filtered, every step": 0.21, "right relabelled": 0.55,
     "right relabelled steps": 0.61, "right relabelled verdict": 0.02,
 }  # fmt: skip
 _OFTEN = {
@@ -74,7 +74,7 @@ SPOILED = [
     ("the bug's symptoms", {"copied wrong": 0.8}),
     ("the sum that was solved", {"right start": 0.4}),
     ("the sum that was solved", {"right filtered": 0.4}),
-    ("the sum that was solved", {"right filtered, more epochs": 0.5}),
+    ("the sum that was solved", {"right filtered, every step": 0.52}),
     ("right steps", {"right relabelled steps": 0.25}),
     ("right or wrong", {"rarely right relabelled verdict": 0.2}),
     ("right or wrong", {"right relabelled verdict": 0.4}),
