@@ -74,7 +74,7 @@ SPOILED = [
     ("the bug's symptoms", {"copied wrong": 0.8}),
     ("the sum that was solved", {"right start": 0.4}),
     ("the sum that was solved", {"right filtered": 0.4}),
-    ("the sum that was solved", {"right filtered, every step": 0.52}),
+    ("the sum that was solved", {"right filtered, every step": 0.6}),
     ("right steps", {"right relabelled steps": 0.25}),
     ("right or wrong", {"rarely right relabelled verdict": 0.2}),
     ("right or wrong", {"right relabelled verdict": 0.4}),
