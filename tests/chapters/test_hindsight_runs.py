@@ -18,6 +18,7 @@ from rlhf_mini.chapters.hindsight import (
     replay,
     story_measures,
     story_runs,
+    sum_counts,
     sum_runs,
 )
 from rlhf_mini.evaluation.records import write_records
@@ -169,6 +170,35 @@ def test_a_round_without_rows_teaches_nothing(built, few):
     found = sum_runs.relabelled(built, script="problem", rounds=2)
     assert found["rows"] == [0, 0]
     assert found["by_round"] == [0, 0, 0]
+
+
+def test_what_each_script_keeps_is_counted(built, few, monkeypatch):
+    """Every second one is right; of the others a quarter by accident, a quarter of another sum."""
+
+    def told(policy, tokenizer, prompts, **settings):
+        texts = []
+        for place, prompt in enumerate(prompts):
+            one = sums.read_sum(prompt)
+            other = next(
+                found
+                for shift in range(1, 80)
+                if not sums.is_held_out(
+                    found := sums.Sum((10 + (one.numbers[0] + shift) % 90, one.numbers[1]))
+                )
+            )
+            steps = one.solution.rsplit("=", 1)[0]
+            wrong = [f"1+1=3 {steps}={one.answer}", other.solution, one.solution + "0", "nothing"]
+            texts.append(one.solution if place % 2 else wrong[place // 2 % 4])
+        return texts
+
+    monkeypatch.setattr(sum_counts, "answer", told)
+    found = sum_counts.kept(built)
+    assert 28 + 14 <= found.pop("some step is right") <= 28 + 21
+    assert found == {
+        "the answer is right": 28 + 7,
+        "every step is right": 28,
+        "it solves some sum": 28 + 7,
+    }
 
 
 def test_ppo_on_sums_looks_as_often(built, few):

@@ -62,6 +62,16 @@ CLAIMS = (
         ),
     ),
     Claim(
+        "right by accident",
+        "Of the right answers of the start that is rarely right at least a third are right by accident, with a wrong step, and at least "
+        "half as many solutions again solve some sum as solve, in every step, the one that was asked.",
+        measures.accidents,
+        lambda m: (
+            m["every step is right"] < m["the answer is right"] * 2 / 3
+            and m["it solves some sum"] > 1.5 * m["every step is right"]
+        ),
+    ),
+    Claim(
         "the sum that was solved",
         "From a start that is rarely right, learning each solution under the sum that it really solves ends at least 20 points of "
         "right answers above the start and above filtering by the answer, and above a filter that reads every step.",

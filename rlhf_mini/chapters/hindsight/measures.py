@@ -1,6 +1,6 @@
 """What the claims of chapter 08 measure: flat names, plain numbers."""
 
-from rlhf_mini.chapters.hindsight import bug_hunt, family, replay, toy
+from rlhf_mini.chapters.hindsight import bug_hunt, family, replay, sum_counts, toy
 from rlhf_mini.chapters.hindsight.family import EVERY_STEP, FILTERED, MORE_STEPS, OURS, Run
 from rlhf_mini.pipeline import Pipeline
 
@@ -49,6 +49,11 @@ def smoothing(pipeline: Pipeline) -> dict[str, float]:
     return ends(pipeline, names, "right", among=family.SUMS) | ends(
         pipeline, names, "gold", among=family.STORIES
     )
+
+
+def accidents(pipeline: Pipeline) -> dict[str, float]:
+    """What each script keeps of the start's solutions."""
+    return {name: float(count) for name, count in pipeline.measured(sum_counts.kept).items()}
 
 
 def sums(pipeline: Pipeline) -> dict[str, float]:
