@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from rlhf_mini.chapters.hindsight import flow, replay, toy
+from rlhf_mini.chapters.hindsight import figures, flow, replay, toy
 from rlhf_mini.exact import filtered_optimum
 from rlhf_mini.pipeline import Pipeline
 from rlhf_mini.reader import flow_diagram
@@ -130,10 +130,12 @@ def test_every_goal_that_is_asked_can_be_reached_in_time():
     )
 
 
-def test_a_table_that_knows_all_distances_knows_all_goals_and_an_empty_one_few():
+def test_a_table_that_knows_all_distances_knows_all_goals_and_an_empty_one_none():
     layout = replay.WAREHOUSE
     q = torch.zeros(layout.size, layout.size, 4, dtype=torch.float64)
-    assert replay.known_goals(q) < 0.3
+    assert (
+        replay.known_goals(q) == 0
+    )  # though the first of four worthless moves goes up, as to cells above the start
     for goal in replay.goals_asked():
         steps = replay.distances(layout, goal)
         for cell in steps:
@@ -159,6 +161,25 @@ def test_hindsight_comes_to_more_of_what_is_asked(short):
     assert found["known 4"] > found["known 0"]
     # A table shares nothing between goals: where one alone is asked for, the others' rows do not help.
     assert found["one goal 0"] == found["one goal 1"] == found["one goal 4"]
+
+
+def test_what_is_known_grows_with_the_walks(short, monkeypatch):
+    monkeypatch.setattr(replay, "LOOKS", (20, 200))
+    found = replay.known_cells(SEEDS[0])
+    assert set(found) == {"0", "4"}
+    for rows in found.values():
+        assert [len(row) for row in rows] == [replay.WAREHOUSE.size] * 2
+        assert sum(rows[0]) < sum(rows[1])
+    q, _ = replay.learned(relabels=4, seed=SEEDS[0].seed * replay.RUNS)
+    share = replay.known_goals(q)
+    assert sum(found["4"][1]) / len(replay.goals_asked()) == pytest.approx(share)
+    assert all(
+        not found["4"][1][cell] for cell in range(replay.WAREHOUSE.size) if cell not in replay.goals_asked()
+    )
+    monkeypatch.setattr(figures, "LOOKS", (20, 200))
+    text = figures.known_cells(found).text
+    assert "after 200 walks" in text
+    assert f"a shortest way to {share:.0%} of the cells" in text
 
 
 def test_a_walk_ends_at_its_goal(short):

@@ -70,7 +70,7 @@ def copies(problem: str, solution: str) -> bool:
 
 
 def symptoms(pipeline: Pipeline, *, way: str) -> dict[str, float]:
-    """One round from the weak start, by one of `WAYS`.
+    """One round from the start that is often right, by one of `WAYS`.
 
     - `judged`: the share of right answers *before* the round, as the judge counts them.
     - `sampled`: the same share among the round's own samples, as the script that relabels counts them.
@@ -134,7 +134,7 @@ SUSPECT = Question(
     ask=(
         "The judge finds far more right answers than the relabelling script finds among the samples of the very same "
         "policy; the first batch's loss is many times what it should be; and after the round the model no longer copies "
-        "its problem's numbers. Who did it?"
+        "the digits of its problem. Who did it?"
     ),
     options=(
         (
@@ -143,7 +143,7 @@ SUSPECT = Question(
         ),
         (
             "Label smoothing of 0.2 spoils the policy.",
-            "It does, and that is seen after the round. The share among the samples is counted before anything is learned.",
+            "It raises the first loss, too, and spoils the policy. But the share among the samples is counted before anything is learned.",
         ),
         (
             "The learning rate is far too large.",
@@ -168,7 +168,7 @@ BUG_HUNT = BugHunt(
     explanation=(
         "The outputs come task by task: two to the first task, two to the second. A list times two is another order: all "
         "tasks, and then all tasks again. Both have the same length, so that nothing complains (strict=True compares "
-        "lengths, and no more). From the second output on, a solution stands beside a problem that it does not solve. The "
+        "lengths, and no more). All but the first and the last solution stands beside a problem that it does not solve. The "
         "script, asked whether it does, truthfully says wrong; and the likelihood then teaches the model to write "
         "solutions of other problems. In torch the two orders are called repeat and repeat_interleave. The cheapest guard "
         "is the comparison that gave it away: what the script says of a round's samples, before anything is learned, must "

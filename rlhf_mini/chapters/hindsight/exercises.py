@@ -9,8 +9,8 @@ OWN = OpenExercise(
     level="hard",
     minutes=60,
     hints=(
-        "Change one thing only. sum_runs.relabelled(pipeline, relabel='whole', terms={'contrast_weight': 1.0}) draws, relabels and "
-        "learns in rounds and returns shares of right answers; relabel='only right' is filtered behaviour cloning, 'parts' "
+        "Change one thing only. sum_runs.relabelled(pipeline, script='problem', terms={'contrast_weight': 1.0}) draws, relabels and "
+        "learns in rounds and returns shares of right answers; script='right only' is filtered behaviour cloning, 'right steps' "
         "relabels steps too, and family.SUMS lists the chapter's own runs.",
         "Write down, before you run anything: the question, the number that would answer it, how large a difference would "
         "count, and what you expect. Choose settings with rehearsal=True and on other seeds than those you report; "

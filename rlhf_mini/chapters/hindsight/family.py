@@ -12,7 +12,7 @@ from rlhf_mini.chapters.hindsight import arithmetic, story_measures, sum_runs
 from rlhf_mini.pipeline import Pipeline
 
 OURS, FILTERED = "relabelled", "filtered"
-MORE_STEPS = "filtered, more epochs"  # about as many steps as relabelling, which has more rows, makes
+MORE_STEPS = "filtered, more epochs"  # to see how much of a lead is the number of steps
 EVERY_STEP = "filtered, every step"  # the filter that keeps no answer that is right by accident
 CONTRAST = {"contrast_weight": 1.0}  # as in the released program, and so the next two
 ENTROPY = {"entropy_weight": 0.001}

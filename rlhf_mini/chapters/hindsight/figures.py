@@ -27,7 +27,7 @@ SUM_COLUMNS = {
 STORY_COLUMNS = {
     "gold": "gold",
     "followed": "all wishes met (%)",
-    "fulfil_something": "a whole story (%)",
+    "fulfil_something": "fulfils some request (%)",
     "unkind_declined": "unkind: declined (%)",
     "kl_k1": "KL (nats)",
     "distinct_2": "distinct pairs (%)",

@@ -66,7 +66,7 @@ def sums(pipeline: Pipeline) -> dict[str, float]:
 def often(pipeline: Pipeline) -> dict[str, float]:
     """The methods on sums, from the start that is often right; `lead rarely`, of relabelling over the filter, from the other."""
     rarely = ends(pipeline, (FILTERED, OURS), "right", among=family.SUMS)
-    names = ("start", FILTERED, OURS, "relabelled verdict", "verdict with contrast", "PPO")
+    names = ("start", FILTERED, EVERY_STEP, OURS, "relabelled verdict", "verdict with contrast", "PPO")
     found = ends(pipeline, names, "right", "right_if_asked_for_wrong", among=family.OFTEN_SUMS)
     return found | {"lead rarely": rarely[f"right {OURS}"] - rarely[f"right {FILTERED}"]}
 

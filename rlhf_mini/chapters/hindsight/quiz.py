@@ -34,13 +34,13 @@ QUIZ = (
             ),
             (
                 "To the optimum of PPO with the same verdicts as reward.",
-                "PPO weighs with exp(r/β). The likelihood conditions: it keeps what is right, and prefers nothing among it.",
+                "PPO's optimum multiplies the probability of each right output by exp(1/β), and leaves wrong ones a share. The likelihood conditions: it is PPO's limit for β towards 0.",
             ),
         ),
         right=0,
     ),
     Question(
-        ask="In a round not one sample is right. Which term says anything about what to do when a right one is asked for?",
+        ask="In a table, in a round of which not one sample is right, which term says anything about what to do when a right one is asked for?",
         options=(
             (
                 "The likelihood.",
@@ -69,7 +69,7 @@ QUIZ = (
                 "It acts on the probabilities, and at temperature 1 these are what is drawn from.",
             ),
             (
-                "It writes the right token in four places of five at most, or nearly so, and an answer of twelve tokens comes out whole in seven of a hundred.",
+                "It writes the right token in about four places of five, and an answer of twelve tokens comes out whole in seven of a hundred.",
                 "Yes. A greedy decoder does not see it, since the likeliest token is still the right one. But the next round's samples do.",
             ),
             (

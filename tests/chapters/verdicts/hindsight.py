@@ -14,7 +14,7 @@ _RARELY = {
     "right relabelled steps": 0.61, "right relabelled verdict": 0.02,
 }  # fmt: skip
 _OFTEN = {
-    "right start": 0.3, "right filtered": 0.48, "right relabelled": 0.68, "right relabelled verdict": 0.1,
+    "right start": 0.3, "right filtered": 0.48, "right filtered, every step": 0.75, "right relabelled": 0.68, "right relabelled verdict": 0.1,
     "right verdict with contrast": 0.0, "lead rarely": 0.5,
 }  # fmt: skip
 _STORIES = {
@@ -85,6 +85,7 @@ SPOILED = [
     ("right or wrong", {"gold relabelled verdict": 2.1}),
     ("success is common", {"right filtered": 0.35}),
     ("success is common", {"lead rarely": 0.1}),
+    ("success is common", {"right filtered, every step": 0.5}),
     ("HIR learns stories", {"gold SFT": 2.6}),
     ("HIR learns stories", {"gold filtered": 3.0}),
     ("HIR learns stories", {"gold filtered": 3.7}),
