@@ -168,7 +168,7 @@ BUG_HUNT = BugHunt(
     explanation=(
         "The outputs come task by task: two to the first task, two to the second. A list times two is another order: all "
         "tasks, and then all tasks again. Both have the same length, so that nothing complains (strict=True compares "
-        "lengths, and no more). All but the first and the last solution stands beside a problem that it does not solve. The "
+        "lengths, and no more). Every solution but the first and the last stands beside a problem that it does not solve. The "
         "script, asked whether it does, truthfully says wrong; and the likelihood then teaches the model to write "
         "solutions of other problems. In torch the two orders are called repeat and repeat_interleave. The cheapest guard "
         "is the comparison that gave it away: what the script says of a round's samples, before anything is learned, must "

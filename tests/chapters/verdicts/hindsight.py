@@ -14,7 +14,8 @@ _RARELY = {
     "right relabelled steps": 0.61, "right relabelled verdict": 0.02,
 }  # fmt: skip
 _OFTEN = {
-    "right start": 0.3, "right filtered": 0.48, "right filtered, every step": 0.75, "right relabelled": 0.68, "right relabelled verdict": 0.1,
+    "right start": 0.3, "right filtered": 0.48, "right filtered, every step": 0.75,
+    "right relabelled": 0.68, "right relabelled verdict": 0.1,
     "right verdict with contrast": 0.0, "lead rarely": 0.5,
 }  # fmt: skip
 _STORIES = {
