@@ -207,15 +207,22 @@ def test_ppo_on_sums_looks_as_often(built, few):
     assert 0 <= found["right"] <= 1
 
 
-def test_a_start_is_kept_and_frozen(built, few, monkeypatch):
+def test_a_start_is_kept_and_frozen(built, few):
     start = arithmetic.start_of(built)
     assert not any(weight.requires_grad for weight in start.parameters())
     again = arithmetic.start_of(built)
     assert all(torch.equal(a, b) for a, b in zip(start.parameters(), again.parameters(), strict=True))
-    monkeypatch.setattr(arithmetic, "EPOCHS", {**arithmetic.EPOCHS, arithmetic.RARELY: 2})
-    other = arithmetic.start_of(built, arithmetic.RARELY)
-    assert not torch.equal(start.lm_head.weight, other.lm_head.weight)
     assert set(sum_runs.untrained(built)) == {"right", "greedy", "right_if_asked_for_wrong"}
+
+
+def test_the_starts_differ_in_their_epochs(built, few, monkeypatch, tmp_path):
+    monkeypatch.setattr(arithmetic, "EPOCHS", {arithmetic.RARELY: 1, arithmetic.OFTEN: 2})
+    weights = []
+    for start in arithmetic.EPOCHS:
+        arithmetic.weak_start(built, tmp_path / start, start=start)
+        model = arithmetic.AutoModelForCausalLM.from_pretrained(tmp_path / start)
+        weights.append(model.lm_head.weight)
+    assert not torch.equal(*weights)
 
 
 @pytest.mark.parametrize("way", ["wrong", "right"])
@@ -362,9 +369,10 @@ def test_tables_are_in_the_given_order_and_in_per_cent(on_record):
 
 def test_curves_by_round(on_record):
     curves = figures.recorded_rounds("sums", {family.OURS: "hindsight", "filtered": "filtered"})
-    assert curves["hindsight"] == [[0.1, 0.2, 0.05]] * 2
+    end = [one.name for one in family.SUMS].index(family.OURS) / 100
+    assert curves["hindsight"] == [[0.1, 0.2, end]] * 2
     picture = figures.round_curves(curves, ylabel="share right", levels=[Level("start", 0.3)])
-    assert "hindsight from 0.10 to 0.05" in picture.text
+    assert f"hindsight from 0.10 to {end:.2f}" in picture.text
     assert "Seeds: 2" in picture.text
     with pytest.raises(ValueError, match="at most 5 runs"):
         figures.round_curves({str(number): [[0.0, 1.0]] for number in range(6)}, ylabel="share")
