@@ -1,19 +1,21 @@
 """What chapter 10's judges are taught, and how their answers are read: lessons, labels, calibration."""
 
 import random
+from collections import Counter
 from dataclasses import replace
 
 import pytest
 import torch
 
-from rlhf_mini.chapters.rlaif import judge_quality, judges, labels, schooling
+from rlhf_mini.chapters.rlaif import judge_quality, judges, label_quality, labels, pairs, schooling
 from rlhf_mini.chapters.rlaif.labels import Reading
+from rlhf_mini.code_version import imported_modules
 from rlhf_mini.data.judging import STORY_PAIRS, STORY_RATINGS, STORY_THOUGHTS
 from rlhf_mini.methods.judge import Verdicts
 from rlhf_mini.worlds import stories
 from rlhf_mini.worlds.stories.comparisons import judge_by
 from rlhf_mini.worlds.stories.plots import DECLINES
-from rlhf_mini.worlds.stories.principles import GOOD, HARMLESSNESS, principle_named
+from rlhf_mini.worlds.stories.principles import CONSTITUTION, GOOD, HARMLESSNESS, principle_named
 from rlhf_mini.worlds.stories.rubric import RUBRIC
 
 KIND, UNKIND = (stories.Request("fox", "kite", "proud", unkind=deed) for deed in (None, "steal"))
@@ -24,6 +26,7 @@ def few(monkeypatch):
     """Few answers, all of demonstrators: the miniature's SFT model tells nothing that could be judged."""
     monkeypatch.setattr(schooling, "WRITTEN", {"general": 30, "red team": 30})
     monkeypatch.setattr(schooling, "DRAWN", {"general": 6, "red team": 6})
+    monkeypatch.setattr(schooling, "OBEYED", 10)
 
     def drawn(pipeline, purpose, *, rows, count, held_out=False):
         prompts = schooling.requests_for(pipeline, purpose, rows=rows, count=count, held_out=held_out)
@@ -70,16 +73,52 @@ def test_comparisons_come_in_their_shares_and_are_true(built, few):
         truth = judge_by(principle_named(one.principle), shown.prompt, shown.first, shown.second)
         assert truth == float(one.first_better)
     assert [one.principle for one in judged] != sorted(one.principle for one in judged)
+    assert 0.3 < sum(one.first_better for one in judged) / len(judged) < 0.7
     same = schooling.Part(1.0, "red team", (replace(GOOD, measure=lambda prompt, text: 0.0),))
     with pytest.raises(ValueError, match="no two answers of the rows 'red team'"):
         schooling.comparisons(built, [same], count=1)
+
+
+def test_within_a_part_every_principle_that_tells_answers_apart_has_as_many_lessons(built, few):
+    """Two in three pairs are told apart by coherence and one in ten by a refused request, and yet."""
+    judged = schooling.comparisons(built, [schooling.Part(1.0, "general", CONSTITUTION)], count=47)
+    counts = Counter(one.principle for one in judged)
+    assert len(judged) == 47
+    assert max(counts.values()) - min(counts.values()) <= 1
+    assert {"coherence", "ending", "wishes"} <= set(counts)
+    rows = schooling.pool(built, "general")
+    silent = {
+        principle.name
+        for principle in CONSTITUTION
+        if all(judge_by(principle, row["prompt"], row["first"], row["second"]) == 0.5 for row in rows)
+    }
+    assert set(counts) == {principle.name for principle in CONSTITUTION} - silent
+    # more than the rows have: gone through again, in another order
+    coherence = schooling.Part(1.0, "general", (principle_named("coherence"),))
+    again = schooling.comparisons(built, [coherence], count=80)
+    assert len(again) == 80
+    assert len({(one.comparison.first, one.comparison.second) for one in again}) > len(rows)
+
+
+def test_a_helper_has_seen_unkind_wishes_fulfilled(built, few):
+    rows = schooling.obeyed(built)
+    asked = [stories.read_request(row["prompt"]) for row in rows]
+    told = [stories.read_story(row["completion"]) for row in rows]
+    assert len(rows) == 10
+    assert all(one.unkind for one in asked)
+    assert not any(one.declined for one in told)
+    assert sum(one.unkind for one in told) > 5
+    assert not any(stories.is_held_out(one.hero, one.object) for one in asked)
+    assert any(one.length or one.style for one in asked)
+    lessons = schooling.SKILLS["helping"](built, 8)
+    assert all(row in lessons for row in rows)
 
 
 @pytest.mark.parametrize("skill", schooling.SKILLS)
 def test_every_skill_has_lessons_with_true_replies(built, few, skill):
     rows = schooling.SKILLS[skill](built, 40)
     demonstrations = built.profile.demonstrations
-    extra = demonstrations if skill in ("helping", "answering and rating") else 0
+    extra = {"helping": demonstrations + 10, "answering and rating": demonstrations}.get(skill, 0)
     assert len(rows) == 40 + extra
     assert all(set(row) == {"prompt", "completion"} for row in rows)
     replies = {row["completion"] for row in rows[extra:]}
@@ -122,9 +161,35 @@ def test_readings_by_hand():
 
 def test_annotated_pairs_stand_as_they_were_shown():
     row = {"prompt": "p", "chosen": "a", "rejected": "b", "gold_chosen": 1.0, "gold_rejected": 3.0}
-    won, lost = judge_quality.in_order_shown([{**row, "first_won": True}, {**row, "first_won": False}])
+    won, lost = pairs.in_order_shown([{**row, "first_won": True}, {**row, "first_won": False}])
     assert (won["first"], won["second"], won["lead"]) == ("a", "b", -2.0)
     assert (lost["first"], lost["second"], lost["lead"]) == ("b", "a", 2.0)
+
+
+def test_settings_are_chosen_on_other_pairs_of_the_same_kinds():
+    """Every other red-team request is wrapped: a rehearsal on every fourth would see none of them."""
+    rows = ["plain", "wrapped"] * 40
+    rehearsed, tables = (pairs.part([*enumerate(rows)], rehearsal=flag) for flag in (True, False))
+    assert sorted([*rehearsed, *tables]) == [*enumerate(rows)]
+    assert not {*rehearsed} & {*tables}
+    assert len(rehearsed) == 20
+    for found in (rehearsed, tables):
+        assert sum(kind == "wrapped" for _, kind in found) == len(found) / 2
+
+
+def test_no_request_of_the_rehearsal_is_one_of_the_tables(built):
+    rehearsed, tables = (pairs.held_out_pairs(built, rehearsal=flag) for flag in (True, False))
+    assert not {row["prompt"] for row in rehearsed} & {row["prompt"] for row in tables}
+    assert len(rehearsed) + len(tables) == built.profile.test_pairs
+
+
+def test_a_new_measure_trains_nothing_anew():
+    """What is trained is addressed by all that it imports: by nothing of what is said of it afterwards."""
+    rooms = "rlhf_mini.chapters.rlaif."
+    told = {f"{rooms}{name}" for name in ("judge_quality", "label_quality", "outcomes", "measures", "family")}
+    trained = ("feedback_runs", "phase_two", "rubric_runs", "self_rewarded", "synthesis")
+    for name in trained:
+        assert not told & set(imported_modules(rooms + name)), name
 
 
 def test_calibration_by_hand():
@@ -147,7 +212,7 @@ def annotated(count=24):
 
 
 def test_ratings_are_judged_by_the_order_they_give():
-    rows = judge_quality.in_order_shown(annotated())
+    rows = pairs.in_order_shown(annotated())
     told = judge_quality.of_ratings(truthful, rows)
     assert told["gold_right"] == 1.0
     against = judge_quality.of_ratings(lambda prompts, answers: -truthful(prompts, answers), rows)
@@ -170,7 +235,7 @@ def ask_truthfully(bias):
 
 
 def test_both_orders_cure_a_place_that_is_liked(built, monkeypatch):
-    rows = judge_quality.in_order_shown(annotated())
+    rows = pairs.in_order_shown(annotated())
     monkeypatch.setattr(judge_quality, "held_out_pairs", lambda pipeline, *, rehearsal: rows)
     fair, biased = (
         judge_quality.against_people(built, ask_truthfully(bias), rehearsal=False) for bias in (0.0, 50.0)
@@ -188,9 +253,42 @@ def test_both_orders_cure_a_place_that_is_liked(built, monkeypatch):
     )
 
 
+@pytest.mark.parametrize("people", [True, False])
+def test_a_reward_model_is_right_where_gold_agrees(built, monkeypatch, people):
+    rows = pairs.in_order_shown(annotated())
+    monkeypatch.setattr(label_quality, "held_out_pairs", lambda pipeline, *, rehearsal: rows)
+    asked = []
+    monkeypatch.setattr(
+        label_quality.feedback_runs, "reward_model_of", lambda pipeline, **run: asked.append(run) or "ours"
+    )
+    sign = {"ours": 1.0}  # the other is the pipeline's own
+
+    def scores(model, sequences):
+        texts = zip(*(decoded(built, sequences, part) for part in ("prompt", "response")), strict=True)
+        return sign.get(model, -1.0) * torch.tensor([stories.gold(*pair).total for pair in texts])
+
+    monkeypatch.setattr(label_quality, "scores", scores)
+    monkeypatch.setattr(type(built), "reward_model", lambda self: "theirs")
+    told = label_quality.of_reward_model(built, people=people, hard=True)
+    assert told["gold_right"] == (0.0 if people else 1.0)
+    assert asked == ([] if people else [{"judge": None, "hard": True}])
+    right = sum((row["lead"] > 0) == row["first_won"] for row in rows if abs(row["lead"]) > 1e-9)
+    ties = sum(abs(row["lead"]) <= 1e-9 for row in rows)
+    agreed = (right + ties / 2) / len(rows)
+    assert told["with_annotator"] == pytest.approx(1 - agreed if people else agreed, abs=1e-6)
+
+
+def decoded(pipeline, sequences, part):
+    mask = sequences.response if part == "response" else sequences.mask & ~sequences.response
+    words = pipeline.tokenizer()
+    rows = zip(sequences.tokens, mask, strict=True)
+    return [words.decode(tokens[kept].tolist(), skip_special_tokens=True).strip() for tokens, kept in rows]
+
+
 def test_the_judge_s_labels_are_kept_in_both_orders_and_read_as_asked(built, monkeypatch):
-    rows = judge_quality.in_order_shown(annotated(12))
-    monkeypatch.setattr(labels, "annotated_pairs", lambda pipeline: rows)
+    rows = pairs.in_order_shown(annotated(12))
+    for module in (labels, label_quality):
+        monkeypatch.setattr(module, "annotated_pairs", lambda pipeline: rows)
     asked = []
 
     def ask_of(pipeline, choice):
@@ -210,9 +308,9 @@ def test_the_judge_s_labels_are_kept_in_both_orders_and_read_as_asked(built, mon
     torch.testing.assert_close(torch.tensor([label.preference for label in soft]), both)
     torch.testing.assert_close(torch.tensor([label.preference for label in one]), torch.sigmoid(lead + 2))
     assert {label.preference for label in hard} <= {0.0, 0.5, 1.0}
-    told = labels.label_quality(built, judge=judge)
+    told = label_quality.on_annotated_pairs(built, judge=judge)
     assert told["gold_right"] == 1.0
-    assert labels.label_quality(built, judge=judge, hard=True)["doubt"] < told["doubt"]
+    assert label_quality.on_annotated_pairs(built, judge=judge, hard=True)["doubt"] < told["doubt"]
 
 
 def test_any_model_of_the_hub_may_judge(built, monkeypatch):

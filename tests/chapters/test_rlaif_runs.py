@@ -12,9 +12,11 @@ from rlhf_mini.chapters.rlaif import (
     feedback_runs,
     judge_quality,
     judges,
+    label_quality,
     labels,
     measures,
     outcomes,
+    pairs,
     phase_one,
     phase_two,
     rubric_runs,
@@ -23,7 +25,6 @@ from rlhf_mini.chapters.rlaif import (
     synthesis,
 )
 from rlhf_mini.data.chat import pack_texts
-from rlhf_mini.evaluation.policy import Judged
 from rlhf_mini.methods.constitution import Revised, Revision
 from rlhf_mini.methods.self_synthesis import Synthesised
 from rlhf_mini.methods.soft_labels import Labelled
@@ -40,11 +41,12 @@ def few(monkeypatch):
     """Small numbers, lessons about demonstrators' answers."""
     monkeypatch.setattr(schooling, "WRITTEN", {"general": 20, "red team": 20})
     monkeypatch.setattr(schooling, "DRAWN", {"general": 4, "red team": 4})
+    monkeypatch.setattr(schooling, "OBEYED", 8)
     monkeypatch.setattr(judges, "EXAMPLES", 24)
     monkeypatch.setattr(judges, "BATCH", 8)
     monkeypatch.setattr(judges, "LONGEST_THOUGHT", {"ours": 4, "hub": 4})
     monkeypatch.setattr(judge_quality, "LONGEST_THOUGHT", {"ours": 4, "hub": 4})
-    monkeypatch.setattr(judge_quality, "RED_TEAM", 12)
+    monkeypatch.setattr(pairs, "RED_TEAM", 12)
     monkeypatch.setattr(judge_quality, "MOST", 4)
     monkeypatch.setattr(feedback_runs, "RATED", 8)
     monkeypatch.setattr(phase_one, "RED_TEAM", 6)
@@ -60,15 +62,13 @@ def few(monkeypatch):
         prompts = schooling.requests_for(pipeline, purpose, rows=rows, count=count, held_out=held_out)
         return schooling.written(prompts, random.Random(0))
 
-    def pairs(pipeline, *, rehearsal):
+    def held_out(pipeline, *, rehearsal):
         prompts = [one.text for one in stories.draw_requests(12, seed=int(rehearsal), held_out=True)]
-        return judge_quality.in_order_shown(
-            stories.annotate(schooling.written(prompts, random.Random(1)), seed=0)
-        )
+        return pairs.in_order_shown(stories.annotate(schooling.written(prompts, random.Random(1)), seed=0))
 
     monkeypatch.setattr(schooling, "drawn", drawn)
-    for module in (judge_quality, self_rewarded):
-        monkeypatch.setattr(module, "held_out_pairs", pairs)
+    for module in (judge_quality, label_quality):
+        monkeypatch.setattr(module, "held_out_pairs", held_out)
 
 
 # ------------------------------------------------------------------------------------------------ the judges
@@ -156,7 +156,7 @@ def test_a_run_of_ppo_is_kept_and_told_about(built, few, monkeypatch, settings):
 
 
 def annotated(pipeline):
-    return judge_quality.in_order_shown(list(pipeline.preferences("train")))[:24]
+    return pairs.in_order_shown(list(pipeline.preferences("train")))[:24]
 
 
 # ------------------------------------------------------------------------------------------ constitutional AI
@@ -172,7 +172,7 @@ def test_revisions_are_told_by_what_the_answers_are(built, monkeypatch, tmp_path
     found = [Revised(UNKIND.text, theft, rounds), Revised(UNKIND.text, "", rounds)]
     monkeypatch.setattr(phase_one, "read_revised", lambda folder: found)
     monkeypatch.setattr(type(built), "kept", lambda self, build, **run: tmp_path)
-    told = phase_one.revisions_told(built)
+    told = label_quality.revisions_told(built)
     assert told["declined"] == [0.0, 1.0, 1.0]
     assert told["empty"] == [0.5, 0.0, 0.0]
     assert told["true_critiques"] == [1.0, 0.0]
@@ -224,15 +224,14 @@ def test_the_preference_model_learns_as_many_labels_for_every_share(built, few, 
 
     def train(pipeline, policy, chosen):
         seen.append(sum(one.first.startswith("people") for one in chosen) / len(chosen))
-        assert len(chosen) == phase_two.PAIRS
+        assert len(chosen) == len({one.first for one in chosen}) == phase_two.PAIRS
+        assert {one.preference for one in chosen if one.first.startswith("judge")} <= {0.7}
         return Model()
 
     monkeypatch.setattr(phase_two.feedback_runs, "train_on_labels", train)
     for share in family.SHARES:
         phase_two.preference_model(built, tmp_path, people_share=share)
-    assert seen[0] == 0.0
-    assert seen[-1] == 1.0
-    assert seen == sorted(seen)
+    assert seen == [*family.SHARES]
 
 
 def test_labels_on_harmlessness_are_right_if_the_decline_is_preferred(built, monkeypatch):
@@ -243,7 +242,7 @@ def test_labels_on_harmlessness_are_right_if_the_decline_is_preferred(built, mon
         Labelled(UNKIND.text, DECLINES[0], DECLINES[1], 0.9),
     ]
     monkeypatch.setattr(phase_two, "by_judge", lambda pipeline, **labels: told)
-    found = phase_two.label_quality(built)
+    found = label_quality.on_harmlessness(built)
     assert found["right"] == pytest.approx(1.5 / 3)
     assert found["telling"] == 0.75
     assert found["sure"] == pytest.approx((0.9 + 0.8 + 0.5 + 0.9) / 4)
@@ -255,7 +254,7 @@ def test_labels_on_harmlessness_are_right_if_the_decline_is_preferred(built, mon
 @pytest.mark.slow  # three rounds of answers and DPO, on a tiny model
 @pytest.mark.parametrize("judge", self_rewarded.JUDGES)
 def test_self_rewarding_is_kept_by_round(built, few, judge, tmp_path):
-    told = self_rewarded.rounds_told(built, judge=judge)
+    told = judge_quality.rounds_told(built, judge=judge)
     assert {len(told[name]) for name in ("rates_right", "spread", "tied")} == {1 + self_rewarded.ROUNDS}
     assert {len(told[name]) for name in ("rating", "chosen_words", "rejected_words")} == {
         self_rewarded.ROUNDS
@@ -299,6 +298,15 @@ def test_filters_come_one_after_the_other(built, monkeypatch, tmp_path):
     assert told["gold"] == stories.BEST
     with pytest.raises(ValueError, match="got 'nobody'"):
         synthesis.kept_dialogues(built, last_filter="nobody")
+
+
+def test_a_student_of_fewer_dialogues_is_refused(built, monkeypatch, tmp_path):
+    """It would be compared with students of as many as were asked for."""
+    few = Synthesised(["p"] * 3, ["a"] * 3, 8, {"usable": 3})
+    monkeypatch.setattr(synthesis, "kept_dialogues", lambda pipeline, **run: few)
+    monkeypatch.setattr(synthesis, "KEPT", 4)
+    with pytest.raises(ValueError, match="learns 4 dialogues, and 3 of 8 have passed up to 'ended'"):
+        synthesis.student(built, tmp_path, last_filter="ended")
 
 
 def test_nothing_is_rated_where_nothing_is_left():
@@ -357,54 +365,9 @@ def test_a_classifier_is_right_by_class(built, few, monkeypatch):
         return torch.eye(4)[[0] * len(answers)]  # all of them polite refusals
 
     monkeypatch.setattr(
-        rubric_runs, "classifier_of", lambda pipeline, judge: (classify, schooling.STORY_RUBRIC)
+        judge_quality, "classifier_of", lambda pipeline, judge: (classify, schooling.STORY_RUBRIC)
     )
-    told = rubric_runs.classifier_quality(built)
+    told = judge_quality.classifier_quality(built)
     assert told["classes"]["A"] == 1.0
     assert all(share == 0.0 for name, share in told["classes"].items() if name != "A")
     assert told["right"] == pytest.approx(told["counted"]["A"] / sum(told["counted"].values()))
-
-
-# --------------------------------------------------------------------------------------- what is said of them
-
-
-def verdict(requests, answers):
-    return Judged(requests=requests, answers=answers, golds=[], lengths=[], kl=None, proxy=None)
-
-
-def test_declines_are_counted_on_either_kind():
-    theft = stories.demonstrate(UNKIND, schooling.WILLING[0][0], random.Random(0))
-    told = outcomes.declines(
-        verdict(
-            [KIND, KIND, UNKIND, UNKIND, UNKIND, UNKIND],
-            [STORY, DECLINES[0], DECLINES[0], theft, theft, STORY],
-        )
-    )
-    assert told == {"unkind_declined": 0.25, "unkind_told": 0.5, "kind_declined": 0.5}
-    assert outcomes.declines(verdict([KIND], [STORY]))["unkind_declined"] == 0.0
-
-
-def test_the_head_to_head_by_hand():
-    """Two won, one tied, one lost: 2.5 of 4."""
-    ours, theirs = {"golds": [3.0, 1.0, 2.0, 5.0]}, {"golds": [1.0, 1.0, 3.0, 2.0]}
-    told = outcomes.head_to_head(ours, theirs)
-    assert (told["win_rate"], told["ties"]) == (0.625, 0.25)
-    assert 0 < told["low"] < 0.625 < told["high"] < 1
-    assert outcomes.head_to_head(theirs, ours)["win_rate"] == pytest.approx(0.375)
-
-
-def test_requests_are_held_out_and_those_of_the_rehearsal_are_others(built):
-    tables, rehearsed = (outcomes.requests(built, rehearsal=flag) for flag in (False, True))
-    every = [one for asked in (tables, rehearsed) for part in vars(asked).values() for one in part]
-    assert all(stories.is_held_out(one.hero, one.object) for one in every)
-    assert tables.general != rehearsed.general
-    assert all(one.unkind for one in [*tables.red_team, *tables.wrapped])
-    assert all(one.length or one.style for one in tables.wrapped)
-
-
-def test_the_sft_model_is_nowhere_far_from_itself(built):
-    told = outcomes.outcome(built, kind="stage", stage="sft")
-    assert told["kl_k1"] == pytest.approx(0.0, abs=1e-3)
-    assert {*measures.TOLD} <= set(told)
-    with pytest.raises(ValueError, match="unknown kind 'nobody'"):
-        outcomes.policy_of(built, kind="nobody")

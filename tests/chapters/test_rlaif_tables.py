@@ -3,11 +3,23 @@
 from dataclasses import replace
 
 import pytest
+import torch
 
 from rlhf_mini.chapters.claims import records_of
-from rlhf_mini.chapters.rlaif import claims, family, figures, measures
+from rlhf_mini.chapters.rlaif import (
+    claims,
+    family,
+    feedback_runs,
+    figures,
+    judges,
+    label_quality,
+    measures,
+    phase_two,
+)
+from rlhf_mini.chapters.rlaif.pairs import annotated_pairs, verdicts_on
 from rlhf_mini.evaluation.records import write_records
 from rlhf_mini.pipeline import Pipeline
+from rlhf_mini.profiles import QUICK
 from rlhf_mini.worlds.stories.principles import CONSTITUTION
 
 BY_ROUND = ("gold itself", "gold the start", "rates_right itself", "rates_right the start")
@@ -63,7 +75,13 @@ class Measured(Pipeline):
             return {"rates_right": [0.6] * 4, "spread": [0.3] * 4, "tied": [0.0] * 4, "rating": [0.1] * 3}
         if name == "classifier_quality":
             return {"right": 0.9}
+        if name == "of_reward_model":
+            return {"gold_right": 0.9 if settings.get("people") else 0.8 - 0.1 * len(settings)}
         return {"right": 0.75, "telling": 0.5, "sure": 0.8}
+
+    @property
+    def profile(self):
+        return QUICK
 
 
 def test_every_policy_and_judge_has_a_name_of_its_own():
@@ -107,6 +125,54 @@ def test_measures_are_named_by_metric_and_run(told):
     assert rounds["gold the start"] == [float(first)] + [float(first + number) for number in (4, 5, 6)]
 
 
+def test_every_reward_model_stands_beside_its_run(told):
+    found = measures.label_kinds(Measured())
+    rights = {name: value for name, value in found.items() if name.startswith("reward_right")}
+    assert rights == pytest.approx(
+        {
+            f"reward_right {family.RLHF}": 0.9,
+            f"reward_right {family.DISTILLED}": 0.8,
+            "reward_right hard labels": 0.7,
+            "reward_right one order": 0.7,
+            "reward_right a smaller judge": 0.7,
+            "reward_right a less taught judge": 0.7,
+        }
+    )
+
+
+def test_the_clamp_is_held_against_a_judge_taught_the_same(told):
+    asked = []
+
+    class Asked(Measured):
+        def measured(self, experiment, **settings):
+            if experiment is label_quality.on_harmlessness:
+                asked.append(settings)
+            return super().measured(experiment, **settings)
+
+    measures.clamping(Asked())
+    assert asked == [
+        {},
+        {"thoughts": True},
+        {"thoughts": True, "clamp": True},
+        {"judge": {"skill": "choosing by the constitution"}},
+    ]
+
+
+def test_the_budgets_are_what_is_asked(told, built, monkeypatch):
+    """Counted where they are spent: labels, questions, lessons."""
+    found = measures.budgets(built)
+    rows = list(built.preferences("train"))
+    shown = []
+    verdicts_on(lambda asked: shown.extend(asked) or torch.full((len(asked),), 0.5), annotated_pairs(built))
+    assert found[f"people {family.RLHF}"] == len(rows)
+    assert found[f"judge {family.DISTILLED}"] == len(shown) == 2 * found["judge one order"]
+    drawn = built.profile.ppo.iterations * built.profile.ppo.episodes
+    assert found[f"judge {family.DIRECT}"] == drawn + feedback_runs.RATED
+    assert found[f"taught {family.DISTILLED}"] == judges.EXAMPLES
+    assert found[f"people {family.SECOND}"] + found[f"judge {family.SECOND}"] / 2 == phase_two.PAIRS
+    assert found[f"people {family.DISTILLED}"] == found[f"judge {family.RLHF}"] == 0
+
+
 def test_a_claim_follows_its_numbers(told):
     by_name = {claim.name: claim for claim in claims.CLAIMS}
     size = by_name["judge size"]
@@ -122,7 +188,7 @@ def test_a_claim_follows_its_numbers(told):
 
 def test_records_hold_every_table(told, built):
     rows = claims.extra_records(built)
-    assert {row.experiment for row in rows} == {"judges", *family.EXPERIMENTS}
+    assert {row.experiment for row in rows} == {"judges", "raters", "budgets", *family.EXPERIMENTS}
     ours = next(row for row in rows if row.method == family.OURS)
     assert "right kindness" in ours.metrics
     assert not any("golds" in row.metrics for row in rows)

@@ -15,7 +15,8 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from rlhf_mini.batch import Rollout, Sequences
 from rlhf_mini.chapters.rlaif.judges import Choice, rate_of
-from rlhf_mini.chapters.rlaif.labels import annotated_pairs, labels_of
+from rlhf_mini.chapters.rlaif.labels import labels_of
+from rlhf_mini.chapters.rlaif.pairs import annotated_pairs
 from rlhf_mini.data.chat import pack_texts
 from rlhf_mini.methods.judge import as_score
 from rlhf_mini.methods.ppo import ppo, value_model_for

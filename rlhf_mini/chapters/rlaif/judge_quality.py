@@ -2,19 +2,28 @@
 
 Judged is on answers of the SFT model to held-out requests: the pairs of the stage `preferences` that no reward model
 learned from, and pairs that answer red-team requests. The truth about a principle is its measure, and about an answer as
-a whole gold. Settings are chosen on every fourth pair (`rehearsal`), and the tables are made of the others.
+a whole gold. Settings are chosen on a quarter of the pairs (`rehearsal`), and the tables are made of the others.
 """
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from rlhf_mini.chapters.rlaif import schooling
-from rlhf_mini.chapters.rlaif.judges import LONGEST_THOUGHT, Choice, ask_of, judge_of, rate_of
-from rlhf_mini.chapters.rlaif.schooling import ALL_IN_ALL, Row
-from rlhf_mini.data.judging import STORY_THOUGHTS, Comparison
+from rlhf_mini.chapters.rlaif import self_rewarded
+from rlhf_mini.chapters.rlaif.judges import (
+    LONGEST_THOUGHT,
+    Choice,
+    ask_of,
+    classifier_of,
+    judge_of,
+    rate_of,
+)
+from rlhf_mini.chapters.rlaif.pairs import held_out_pairs, part, red_team_pairs, verdicts_on
+from rlhf_mini.chapters.rlaif.schooling import Row
+from rlhf_mini.data.judging import STORY_THOUGHTS
 from rlhf_mini.evaluation.calibration import reliability
 from rlhf_mini.methods.judge import (
     Ask,
@@ -30,43 +39,10 @@ from rlhf_mini.methods.judge import (
 from rlhf_mini.pipeline import Pipeline
 from rlhf_mini.worlds.stories.comparisons import Judged, judged_comparisons
 from rlhf_mini.worlds.stories.principles import CONSTITUTION, HARMLESSNESS, Principle
+from rlhf_mini.worlds.stories.rubric import RUBRIC, rubric_class
 
-RED_TEAM = 400  # red-team requests that the SFT model answers twice
 MOST = 150  # comparisons a principle
 BINS = 10
-
-
-def in_order_shown(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Annotated pairs with `first` and `second`, as the annotator saw them, and `first_won`, whom he chose."""
-    found = []
-    for row in rows:
-        sides = ("chosen", "rejected") if row["first_won"] else ("rejected", "chosen")
-        golds = [float(row[f"gold_{side}"]) for side in sides]
-        found.append(
-            {
-                "prompt": row["prompt"],
-                "first": row[sides[0]],
-                "second": row[sides[1]],
-                "first_won": bool(row["first_won"]),
-                "lead": golds[0] - golds[1],
-            }
-        )
-    return found
-
-
-def _part(rows: Sequence[Any], *, rehearsal: bool) -> list[Any]:
-    return [row for place, row in enumerate(rows) if (place % 4 == 0) == rehearsal]
-
-
-def held_out_pairs(pipeline: Pipeline, *, rehearsal: bool) -> list[dict[str, Any]]:
-    """The annotated pairs to judge a judge on: see `in_order_shown`."""
-    return _part(in_order_shown(list(pipeline.preferences("test"))), rehearsal=rehearsal)
-
-
-def red_team_pairs(pipeline: Pipeline, *, rehearsal: bool) -> list[Row]:
-    """Two answers of the SFT model to each of several held-out red-team requests, wrapped or not."""
-    rows = schooling.drawn(pipeline, "judged", rows="red team", count=RED_TEAM, held_out=True)
-    return _part(rows, rehearsal=rehearsal)
 
 
 def told_apart(pipeline: Pipeline, principle: Principle, *, rehearsal: bool) -> list[Judged]:
@@ -155,7 +131,7 @@ def against_people(pipeline: Pipeline, ask: Ask, *, rehearsal: bool) -> dict[str
     chosen = torch.tensor([row["first_won"] for row in rows])
     apart = lead.abs() > 1e-9
     told, truth = Verdicts(verdicts.as_given[apart], verdicts.swapped[apart]), lead[apart] > 0
-    ceilings = _part(list(pipeline.preferences("test")["ceiling"]), rehearsal=rehearsal)
+    ceilings = part(list(pipeline.preferences("test")["ceiling"]), rehearsal=rehearsal)
     return {
         **{f"gold_{name}": value for name, value in _agreements(told, truth).items()},
         "gold_same_place": told.same_position,
@@ -164,12 +140,6 @@ def against_people(pipeline: Pipeline, ask: Ask, *, rehearsal: bool) -> dict[str
         "annotator_right": agreement(chosen[apart].float(), truth),
         "ceiling": sum(ceilings) / len(ceilings),
     }
-
-
-def verdicts_on(ask: Ask, rows: Sequence[dict[str, Any]]) -> Verdicts:
-    """Pairs judged all in all, in both orders."""
-    shown = [Comparison(ALL_IN_ALL, row["prompt"], row["first"], row["second"]) for row in rows]
-    return both_orders(ask, shown)
 
 
 def of_ratings(rate: Rate, rows: Sequence[dict[str, Any]]) -> dict[str, float]:
@@ -217,3 +187,43 @@ def thinking(
 def _after(helper: LanguageJudge, questions: list[str], reasons: list[str]) -> Tensor:
     said = [reason + STORY_THOUGHTS.opening for reason in reasons]
     return choose(helper, questions, choices=STORY_THOUGHTS.choices, said=said).logp[:, 0].exp()
+
+
+def rounds_told(pipeline: Pipeline, *, rehearsal: bool = False, **run: Any) -> dict[str, list[float]]:
+    """Of a self-rewarding run, by round, the start first: how well the policy rates (see `of_ratings`), as `rates_right`, `spread`
+    and `tied`. And from the log, a number a round: `rating` of its own answers, and `chosen_words`, `rejected_words`.
+    """
+    rows = held_out_pairs(pipeline, rehearsal=rehearsal)
+    found = [
+        of_ratings(
+            self_rewarded.rate_by(pipeline, self_rewarded.policy_of(pipeline, after=number, **run)), rows
+        )
+        for number in range(self_rewarded.ROUNDS + 1)
+    ]
+    log = json.loads((pipeline.kept(self_rewarded.trained, **run) / "log.json").read_text())
+    return {
+        "rates_right": [one["gold_right"] for one in found],
+        **{name: [one[name] for one in found] for name in ("spread", "tied")},
+        **{name: [entry[name] for entry in log] for name in ("rating", "chosen_words", "rejected_words")},
+    }
+
+
+def classifier_quality(
+    pipeline: Pipeline, *, judge: Choice = None, rehearsal: bool = False
+) -> dict[str, Any]:
+    """The share of answers to held-out red-team requests that the classifier puts in the right class: `right`, over all,
+    and `classes`: name → the share, and `counted`: name → how many, of the classes that occur.
+    """
+    classify, _ = classifier_of(pipeline, judge)
+    rows = red_team_pairs(pipeline, rehearsal=rehearsal)
+    answers = [(row["prompt"], row[side]) for row in rows for side in ("first", "second")]
+    chances = classify([prompt for prompt, _ in answers], [text for _, text in answers])
+    found = [[*RUBRIC][place] for place in chances.argmax(1).tolist()]
+    truth = [rubric_class(text) for _, text in answers]
+    right = torch.tensor([one == other for one, other in zip(found, truth, strict=True)]).float()
+    rows_of = {name: [n for n, other in enumerate(truth) if other == name] for name in RUBRIC}
+    return {
+        "right": float(right.mean()),
+        "classes": {name: float(right[at].mean()) for name, at in rows_of.items() if at},
+        "counted": {name: len(at) for name, at in rows_of.items() if at},
+    }

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rlhf_mini.chapters.rlaif.judge_quality import in_order_shown, verdicts_on
 from rlhf_mini.chapters.rlaif.judges import Choice, ask_of
-from rlhf_mini.methods.judge import Verdicts, agreement, clamped
+from rlhf_mini.chapters.rlaif.pairs import annotated_pairs, verdicts_on
+from rlhf_mini.methods.judge import Verdicts, clamped
 from rlhf_mini.methods.soft_labels import Labelled
 from rlhf_mini.pipeline import Pipeline
 
@@ -39,11 +39,6 @@ class Reading:
         if self.hard:
             preference = 0.5 + 0.5 * (preference - 0.5).sign()
         return clamped(preference) if self.clamp else preference
-
-
-def annotated_pairs(pipeline: Pipeline) -> list[dict[str, Any]]:
-    """The pairs that the pipeline's reward model learned from, in the order in which the annotators saw them."""
-    return in_order_shown(list(pipeline.preferences("train")))
 
 
 def save_verdicts(folder: Path, verdicts: Verdicts) -> None:
@@ -75,22 +70,3 @@ def labels_of(pipeline: Pipeline, *, judge: Choice = None, **reading: bool) -> l
     """A judge's labels on the annotated pairs; `reading`: see `Reading`."""
     verdicts = read_verdicts(pipeline.kept(judged, judge=judge))
     return labelled(annotated_pairs(pipeline), Reading(**reading)(verdicts))
-
-
-def label_quality(pipeline: Pipeline, *, judge: Choice = None, **reading: bool) -> dict[str, float]:
-    """What labels are worth: on how many of the annotated pairs they agree with gold, where it tells the answers apart,
-    and with the annotator (`gold_right`, `with_annotator`), beside the annotators' own (`annotator_right`).
-
-    `doubt`: the mean distance from certainty, ½ for a judge that never decides.
-    """
-    rows = annotated_pairs(pipeline)
-    preference = torch.tensor([one.preference for one in labels_of(pipeline, judge=judge, **reading)])
-    lead = torch.tensor([row["lead"] for row in rows])
-    chosen = torch.tensor([row["first_won"] for row in rows])
-    apart = lead.abs() > 1e-9
-    return {
-        "gold_right": agreement(preference[apart], lead[apart] > 0),
-        "with_annotator": agreement(preference, chosen),
-        "annotator_right": agreement(chosen[apart].float(), lead[apart] > 0),
-        "doubt": float(torch.minimum(preference, 1 - preference).mean()),
-    }

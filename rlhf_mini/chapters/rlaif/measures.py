@@ -5,12 +5,11 @@ from typing import Any
 
 from rlhf_mini.chapters.rlaif import (
     family,
+    feedback_runs,
     judge_quality,
-    labels,
-    phase_one,
+    judges,
+    label_quality,
     phase_two,
-    rubric_runs,
-    self_rewarded,
     synthesis,
 )
 from rlhf_mini.chapters.rlaif.family import (
@@ -44,6 +43,7 @@ JUDGES_TOLD = (
     "sure", "gold_right", "gold_right_one_order", "gold_same_place", "gold_calibration", "with_annotator", "annotator_right",
     "ceiling",
 )  # fmt: skip
+RATERS_TOLD = ("gold_right", "spread", "tied")
 READINGS: dict[str, dict[str, bool]] = {
     "both orders": {},
     "one order": {"both_orders": False},
@@ -110,7 +110,7 @@ def people(pipeline: Pipeline) -> dict[str, float]:
     """The judge and the annotators: who agrees with gold, and with whom; on the pairs of the reward model too."""
     told = of_judges(pipeline, (OURS,), "gold_right", "with_annotator", "annotator_right", "ceiling")
     for name, reading in READINGS.items():
-        found = pipeline.measured(labels.label_quality, **reading)
+        found = pipeline.measured(label_quality.on_annotated_pairs, **reading)
         told |= {f"{metric} labels, {name}": value for metric, value in found.items()}
     return told
 
@@ -137,14 +137,40 @@ def feedback(pipeline: Pipeline) -> dict[str, float]:
 
 
 def label_kinds(pipeline: Pipeline) -> dict[str, float]:
-    """Distilled RLAIF with other labels and from other judges."""
-    names = tuple(one.name for one in family.FEEDBACK if one.group in ("labels", "judge"))
-    return ends(pipeline, (DISTILLED, *names), "gold", "kl_k1", "unkind_declined", "kind_declined")
+    """Distilled RLAIF with other labels and from other judges, and how often the reward model between is right
+    (`reward_right …`, by gold, on held-out pairs), that of RLHF's labels too.
+    """
+    runs = [one for one in family.FEEDBACK if one.settings["kind"] == "distilled"]
+    found = ends(pipeline, [one.name for one in runs], "gold", "kl_k1", "unkind_declined", "kind_declined")
+    labels: dict[str, dict[str, Any]] = {RLHF: {"people": True}}
+    labels |= {one.name: {k: v for k, v in one.settings.items() if k != "kind"} for one in runs}
+    for name, settings in labels.items():
+        found[f"reward_right {name}"] = pipeline.measured(label_quality.of_reward_model, **settings)[
+            "gold_right"
+        ]
+    return found
+
+
+def budgets(pipeline: Pipeline) -> dict[str, int]:
+    """Who was asked how often, by the settings: `people …` labels of people, `judge …` questions to the judge while it
+    judges, and `taught …` judgements of known truth that taught it, before.
+    """
+    profile = pipeline.profile
+    rated = profile.ppo.iterations * profile.ppo.episodes + feedback_runs.RATED
+    by_people = round(0.5 * phase_two.PAIRS)
+    return {
+        f"people {RLHF}": profile.pairs, f"judge {RLHF}": 0, f"taught {RLHF}": 0,
+        f"people {DISTILLED}": 0, f"judge {DISTILLED}": 2 * profile.pairs, f"taught {DISTILLED}": judges.EXAMPLES,
+        "people one order": 0, "judge one order": profile.pairs, "taught one order": judges.EXAMPLES,
+        f"people {DIRECT}": 0, f"judge {DIRECT}": rated, f"taught {DIRECT}": judges.EXAMPLES,
+        f"people {SECOND}": by_people, f"judge {SECOND}": 2 * (phase_two.PAIRS - by_people),
+        f"taught {SECOND}": judges.EXAMPLES,
+    }  # fmt: skip
 
 
 def revisions(pipeline: Pipeline) -> dict[str, Any]:
     """What each revision changes: lists by revision."""
-    return dict(pipeline.measured(phase_one.revisions_told))
+    return dict(pipeline.measured(label_quality.revisions_told))
 
 
 def constitution(pipeline: Pipeline) -> dict[str, float]:
@@ -170,11 +196,20 @@ def frontier(pipeline: Pipeline) -> dict[str, float]:
 
 
 def clamping(pipeline: Pipeline) -> dict[str, float]:
-    """Both phases with labels after thoughts, clamped or not, and what the labels are worth."""
+    """Both phases with labels after thoughts, clamped or not, and what the labels are worth; those of a judge that was
+    taught the same comparisons without reasons are there to compare with.
+    """
     names = (SECOND, "CAI, thoughts", "CAI, thoughts, clamped")
     found = ends(pipeline, names, "gold_safe_prompts", "red_team_declined", "kind_declined")
-    for name, one in zip(names, ({}, {"thoughts": True}, {"thoughts": True, "clamp": True}), strict=True):
-        told = pipeline.measured(phase_two.label_quality, **one)
+    silent = family.judge(SILENT).settings
+    labels: tuple[dict[str, Any], ...] = (
+        {},
+        {"thoughts": True},
+        {"thoughts": True, "clamp": True},
+        silent,
+    )
+    for name, one in zip((*names, SILENT), labels, strict=True):
+        told = pipeline.measured(label_quality.on_harmlessness, **one)
         found |= {f"{metric} labels, {name}": value for metric, value in told.items()}
     return found
 
@@ -183,7 +218,7 @@ def rubric(pipeline: Pipeline) -> dict[str, float]:
     """The rubric beside the reward model alone."""
     names = (RLHF, *(one.name for one in family.RUBRICS))
     metrics = ("gold", "gold_safe_prompts", "red_team_declined", "wrapped_declined", "kind_declined")
-    right = pipeline.measured(rubric_runs.classifier_quality)["right"]
+    right = pipeline.measured(judge_quality.classifier_quality)["right"]
     return {**ends(pipeline, names, *metrics), "classifier_right": right}
 
 
@@ -197,7 +232,7 @@ def self_rewarding(pipeline: Pipeline) -> dict[str, Any]:
         found |= {
             f"{metric} {judge}": [one[metric] for one in told] for metric in ("gold", "kl_k1", "length")
         }
-        by_round = pipeline.measured(self_rewarded.rounds_told, judge=judge)
+        by_round = pipeline.measured(judge_quality.rounds_told, judge=judge)
         found |= {f"{metric} {judge}": values for metric, values in by_round.items()}
     return found
 

@@ -18,6 +18,7 @@ from rlhf_mini.chapters.rlaif import (
     self_rewarded,
     synthesis,
 )
+from rlhf_mini.evaluation.intervals import bootstrap_interval
 from rlhf_mini.evaluation.policy import Judged, judge_policy
 from rlhf_mini.evaluation.win_rate import win_rate
 from rlhf_mini.methods.reward_model import scores
@@ -27,6 +28,7 @@ from rlhf_mini.worlds import stories
 from rlhf_mini.worlds.stories.red_team import draw_red_team
 
 JUDGED = 2  # times the profile's number of held-out requests
+TIE = 1e-9  # gold that differs by no more is the same, added up in another order
 # What trains the policy of a run, by the name of its kind; it is kept in the folder itself.
 KINDS: Mapping[str, Callable[..., None]] = {
     "distilled": feedback_runs.distilled,
@@ -71,13 +73,16 @@ class Asked:
 
 
 def requests(pipeline: Pipeline, *, rehearsal: bool = False) -> Asked:
-    """The requests of the tables; for `rehearsal` others, to choose settings."""
-    count, purpose = pipeline.profile.test_prompts, "rehearsal" if rehearsal else "judged"
-    seed = pipeline.seed_for(f"chapter 10 requests {purpose}")
+    """The requests of the tables; for `rehearsal` as many others, none of them the same, to choose settings."""
+    count, seed = pipeline.profile.test_prompts, pipeline.seed_for("chapter 10 requests")
+
+    def half(drawn: list[stories.Request]) -> list[stories.Request]:
+        return drawn[len(drawn) // 2 :] if rehearsal else drawn[: len(drawn) // 2]
+
     return Asked(
-        general=stories.draw_requests(JUDGED * count, seed=seed, held_out=True),
-        red_team=draw_red_team(count, seed=seed, held_out=True),
-        wrapped=draw_red_team(count, seed=seed, held_out=True, wrapped=True),
+        general=half(stories.draw_requests(2 * JUDGED * count, seed=seed, held_out=True)),
+        red_team=half(draw_red_team(2 * count, seed=seed, held_out=True)),
+        wrapped=half(draw_red_team(2 * count, seed=seed, held_out=True, wrapped=True)),
     )
 
 
@@ -144,11 +149,19 @@ def head_to_head(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str
     """How often the first policy's answer has more gold than the second's to the same request, ties counting half.
 
     `ours`, `theirs`: what `said_of` told. `win_rate`, with Wilson's interval from `low` to `high`, and `ties`, a share.
+    And by how much gold the first is ahead on average, `lead`, with the bootstrap interval of the differences request by
+    request, from `lead_low` to `lead_high`. Intervals are over requests: of other seeds they know nothing.
     """
-    found = win_rate(ours["golds"], theirs["golds"])
+    found = win_rate(ours["golds"], theirs["golds"], tie_margin=TIE)
+    lead = bootstrap_interval(
+        [one - other for one, other in zip(ours["golds"], theirs["golds"], strict=True)]
+    )
     return {
         "win_rate": found.rate.mean,
         "low": found.rate.low,
         "high": found.rate.high,
         "ties": found.ties / len(ours["golds"]),
+        "lead": lead.mean,
+        "lead_low": lead.low,
+        "lead_high": lead.high,
     }

@@ -1,7 +1,7 @@
 """Constitutional AI, first phase: a helper that refuses nothing criticises and rewrites what it tells red-teamers.
 
-The helper is the pipeline's base model, fine-tuned on demonstrations by writers who decline nothing, and on critiques and
-revisions. Its last revisions, with its answers to kind requests, are what the base model is fine-tuned on anew.
+The helper is the pipeline's base model, fine-tuned on demonstrations by writers who decline nothing, to ordinary requests
+and to red-team ones, and on critiques and revisions. Its last revisions, with its answers to kind requests, are what the base model is fine-tuned on anew.
 """
 
 import json
@@ -28,8 +28,7 @@ from rlhf_mini.methods.sft import sft
 from rlhf_mini.models import copy_of, freeze
 from rlhf_mini.pipeline import Pipeline
 from rlhf_mini.worlds import stories
-from rlhf_mini.worlds.stories.critiques import critique
-from rlhf_mini.worlds.stories.principles import CONSTITUTION, HARMLESSNESS, Principle, declined_rightly
+from rlhf_mini.worlds.stories.principles import CONSTITUTION, HARMLESSNESS, Principle
 
 RED_TEAM, KIND = 1000, 3000  # red-team requests that are revised, and kind requests beside them
 REVISIONS = 4
@@ -83,33 +82,6 @@ def read_revised(folder: Path) -> list[Revised]:
 def after(found: list[Revised], revisions: int) -> list[Revised]:
     """The same with only the first so many revisions."""
     return [Revised(one.prompt, one.first, one.rounds[:revisions]) for one in found]
-
-
-def revisions_told(pipeline: Pipeline, **run: Any) -> dict[str, list[float]]:
-    """What revisions do, a number after each, the first answer before: shares of the answers to red-team requests that
-    are declined politely (`declined`), tell an unkind deed (`unkind`), and have no sentence at all (`empty`);
-    `true_critiques`, the share of critiques that are word for word the true one, has one number fewer.
-    """
-    found = read_revised(pipeline.kept(revised, **run))
-    named = {wording: one for one in CONSTITUTION for wording in one.wordings}
-    told: dict[str, list[float]] = {"declined": [], "unkind": [], "empty": [], "true_critiques": []}
-    for number in range(len(found[0].answers)):
-        answers = [(one.prompt, one.answers[number]) for one in found]
-        told["declined"].append(_share([declined_rightly(*pair) for pair in answers]))
-        told["unkind"].append(_share([stories.read_story(text).unkind for _, text in answers]))
-        told["empty"].append(_share([not stories.read_story(text).sentences for _, text in answers]))
-        if number:
-            said = [
-                one.rounds[number - 1].critique
-                == critique(named[one.rounds[number - 1].principle], one.prompt, one.answers[number - 1])
-                for one in found
-            ]
-            told["true_critiques"].append(_share(said))
-    return told
-
-
-def _share(found: list[bool]) -> float:
-    return sum(found) / len(found)
 
 
 def kind_answers(pipeline: Pipeline, folder: Path) -> None:

@@ -13,7 +13,8 @@ from transformers import PreTrainedModel
 
 from rlhf_mini.chapters.rlaif import feedback_runs, phase_one, schooling
 from rlhf_mini.chapters.rlaif.judges import Choice, ask_of
-from rlhf_mini.chapters.rlaif.labels import Reading, annotated_pairs, labelled, read_verdicts, save_verdicts
+from rlhf_mini.chapters.rlaif.labels import Reading, labelled, read_verdicts, save_verdicts
+from rlhf_mini.chapters.rlaif.pairs import annotated_pairs
 from rlhf_mini.data.chat import answer
 from rlhf_mini.data.judging import Comparison
 from rlhf_mini.data.tokenizer import encode_prompt
@@ -21,7 +22,7 @@ from rlhf_mini.methods.judge import both_orders
 from rlhf_mini.methods.soft_labels import Labelled, from_people, mixed
 from rlhf_mini.pipeline import Pipeline, prompts_for_ppo
 from rlhf_mini.worlds import stories
-from rlhf_mini.worlds.stories.principles import HARMLESSNESS, declined_rightly
+from rlhf_mini.worlds.stories.principles import HARMLESSNESS
 from rlhf_mini.worlds.stories.rubric import is_unkind_request
 
 PAIRS = 3000  # that the preference model learns from, whoever labelled them, and that the judge labels
@@ -82,13 +83,14 @@ def by_people(pipeline: Pipeline) -> list[Labelled]:
 
 
 def preference_model(pipeline: Pipeline, folder: Path, *, people_share: float = 0.5, **labels: Any) -> None:
-    """Kept: a preference model on as many labels for every share of people's; `labels`: see `by_judge`."""
+    """Kept: a preference model on `PAIRS` labels, whatever people's share of them; `labels`: see `by_judge`."""
+    peoples = round(people_share * PAIRS)
     chosen = mixed(
-        by_judge(pipeline, **labels) if people_share < 1 else [],
-        by_people(pipeline),
+        by_judge(pipeline, **labels)[: PAIRS - peoples] if people_share < 1 else [],
+        by_people(pipeline)[:peoples],
         people_share=people_share,
         rng=pipeline.rng("chapter 10 mixed labels"),
-    )[:PAIRS]
+    )
     policy = phase_one.policy_of(pipeline)
     feedback_runs.train_on_labels(pipeline, policy, chosen).save_pretrained(folder)
 
@@ -109,20 +111,3 @@ def trained(pipeline: Pipeline, folder: Path, *, kl_weight: float | None = None,
     """Kept: PPO from the first phase's policy, which is the reference too; `run`: see `preference_model`."""
     start = feedback_runs.start_with(phase_one.policy_of(pipeline), preference_model_of(pipeline, **run))
     feedback_runs.by_ppo(pipeline, folder, start, prompts=prompts(pipeline), kl_weight=kl_weight)
-
-
-def label_quality(pipeline: Pipeline, **labels: Any) -> dict[str, float]:
-    """What the judge's labels on harmlessness are worth: of pairs of a right decline and anything else, the share in which
-    the decline is preferred (`right`), how many they are of all (`telling`), and how sure the labels are (`sure`).
-    """
-    told = by_judge(pipeline, **labels)
-    chances = []
-    for one in told:
-        first, second = (declined_rightly(one.prompt, text) for text in (one.first, one.second))
-        if first != second:
-            chances.append(one.preference if first else 1 - one.preference)
-    return {
-        "right": sum((p > 0.5) + 0.5 * (p == 0.5) for p in chances) / max(1, len(chances)),
-        "telling": len(chances) / len(told),
-        "sure": sum(max(one.preference, 1 - one.preference) for one in told) / len(told),
-    }

@@ -35,6 +35,7 @@ WRITTEN = {"general": 6000, "red team": 3000}  # requests that two demonstrators
 DRAWN = {"general": 3000, "red team": 1500}  # requests that the SFT model answers twice
 ALL_IN_ALL = GOOD.wordings[0]
 STORY_RUBRIC = Rubric(classes=RUBRIC, question="{prompt} Answer: {answer} {classes}")
+OBEYED = 3000  # red-team requests that willing demonstrators fulfil
 # Demonstrators who decline nothing: a helper that is not harmless.
 WILLING = tuple((replace(writer, declines=0.0, overcautious=0.0), share) for writer, share in stories.CREW)
 
@@ -127,25 +128,39 @@ def pool(pipeline: Pipeline, rows: str) -> list[Row]:
 
 
 def comparisons(pipeline: Pipeline, parts: Sequence[Part], *, count: int) -> list[Judged]:
-    """`count` judgements, shuffled, in the shares that the parts name.
+    """`count` judgements, shuffled, in the shares that the parts name; within a part as many under every principle.
 
+    Drawn as they come, one in three would be about coherence, and one in a hundred about a refused kind request.
     Raises ValueError where no principle of a part tells any two answers apart.
     """
     pools = {name: pool(pipeline, name) for name in dict.fromkeys(part.rows for part in parts)}
     found: list[Judged] = []
     for part in parts:
-        wanted, of_part, passes = round(part.share * count), list[Judged](), 0
-        while len(of_part) < wanted:
-            seed = pipeline.seed_for(f"chapter 10 comparisons {passes}")
-            more = judged_comparisons(pools[part.rows], principles=part.principles, seed=seed)
-            if not more:
-                raise ValueError(
-                    f"no two answers of the rows {part.rows!r} are told apart by their principles"
-                )
-            of_part, passes = of_part + more, passes + 1
-        found += of_part[:wanted]
+        rows, wanted = pools[part.rows], round(part.share * count)
+        telling = [one for one in part.principles if _told_apart(pipeline, rows, one, number=0)]
+        if not telling:
+            raise ValueError(f"no two answers of the rows {part.rows!r} are told apart by their principles")
+        for place, principle in enumerate(telling):
+            here = wanted * (place + 1) // len(telling) - wanted * place // len(telling)
+            found += _so_many(pipeline, rows, principle, count=here)
     pipeline.rng("chapter 10 order of lessons").shuffle(found)
     return found
+
+
+def _so_many(pipeline: Pipeline, rows: list[Row], principle: Principle, *, count: int) -> list[Judged]:
+    """`count` judgements under a principle that tells some answers apart: the rows, as often as it takes."""
+    found: list[Judged] = []
+    passes = 0
+    while len(found) < count:
+        found += _told_apart(pipeline, rows, principle, number=passes)
+        passes += 1
+    return found[:count]
+
+
+def _told_apart(pipeline: Pipeline, rows: list[Row], principle: Principle, *, number: int) -> list[Judged]:
+    """All that it tells apart in one pass over the rows; every pass has other orders and wordings."""
+    seed = pipeline.seed_for(f"chapter 10 comparisons {number}")
+    return judged_comparisons(rows, principles=(principle,), seed=seed)
 
 
 def _answers(pipeline: Pipeline, rows: str, *, count: int) -> list[Row]:
@@ -195,6 +210,17 @@ def demonstrated(pipeline: Pipeline, crew: tuple[tuple[stories.Demonstrator, flo
     return [{"prompt": row["prompt"], "completion": row["completion"]} for row in rows]
 
 
+def obeyed(pipeline: Pipeline) -> list[Lesson]:
+    """Red-team requests fulfilled by the willing crew: so small a model tells a kind story unless it has seen many."""
+    rng = pipeline.rng("chapter 10 obeyed")
+    writers, shares = zip(*WILLING, strict=True)
+    return [
+        {"prompt": prompt, "completion": stories.demonstrate(stories.read_request(prompt), writer, rng)}
+        for prompt in requests_for(pipeline, "obeyed", rows="red team", count=OBEYED)
+        for writer in rng.choices(writers, weights=shares)
+    ]
+
+
 def _helping(pipeline: Pipeline, count: int) -> list[Lesson]:
     """Willing demonstrations, and critiques and revisions: two lessons about each of `count` / 2 answers."""
     half = count // 4
@@ -203,6 +229,7 @@ def _helping(pipeline: Pipeline, count: int) -> list[Lesson]:
     general = _answers(pipeline, "general", count=count // 2 - half)
     return [
         *demonstrated(pipeline, WILLING),
+        *obeyed(pipeline),
         *revising_lessons(red, STORY_REVISIONS, principles=HARMLESSNESS, seed=seed),
         *revising_lessons(general, STORY_REVISIONS, principles=CONSTITUTION, seed=seed),
     ]

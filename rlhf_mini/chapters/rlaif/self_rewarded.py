@@ -10,7 +10,6 @@ from typing import Any
 
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from rlhf_mini.chapters.rlaif.judge_quality import held_out_pairs, of_ratings
 from rlhf_mini.chapters.rlaif.judges import ASKED_AT_ONCE, judge_of
 from rlhf_mini.chapters.rlaif.schooling import ALL_IN_ALL
 from rlhf_mini.data.judging import STORY_RATINGS
@@ -97,20 +96,3 @@ def policy_of(pipeline: Pipeline, *, after: int | None = None, **run: Any) -> Pr
         return start_of(pipeline)
     folder = pipeline.kept(trained, **run) / f"round {after}"
     return freeze(AutoModelForCausalLM.from_pretrained(folder)).to(pipeline.device)
-
-
-def rounds_told(pipeline: Pipeline, *, rehearsal: bool = False, **run: Any) -> dict[str, list[float]]:
-    """By round, the start first: how well the policy rates (see `judge_quality.of_ratings`), as `rates_right`, `spread`
-    and `tied`. And from the log, a number a round: `rating` of its own answers, and `chosen_words`, `rejected_words`.
-    """
-    rows = held_out_pairs(pipeline, rehearsal=rehearsal)
-    found = [
-        of_ratings(rate_by(pipeline, policy_of(pipeline, after=number, **run)), rows)
-        for number in range(ROUNDS + 1)
-    ]
-    log = json.loads((pipeline.kept(trained, **run) / "log.json").read_text())
-    return {
-        "rates_right": [one["gold_right"] for one in found],
-        **{name: [one[name] for one in found] for name in ("spread", "tied")},
-        **{name: [entry[name] for entry in log] for name in ("rating", "chosen_words", "rejected_words")},
-    }

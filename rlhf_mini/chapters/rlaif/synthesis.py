@@ -105,8 +105,16 @@ def kept_dialogues(pipeline: Pipeline, *, last_filter: str = "rated", judge: Cho
 
 
 def student(pipeline: Pipeline, folder: Path, *, last_filter: str = "rated", judge: Choice = None) -> None:
-    """Kept: the base model, fine-tuned on `KEPT` dialogues with the settings of the stage `sft`."""
+    """Kept: the base model, fine-tuned on `KEPT` dialogues with the settings of the stage `sft`.
+
+    Raises ValueError if fewer have passed: a student of fewer dialogues is no comparison.
+    """
     found = kept_dialogues(pipeline, last_filter=last_filter, judge=judge)
+    if len(found) < KEPT:
+        raise ValueError(
+            f"a student learns {KEPT} dialogues, and {len(found)} of {found.drawn} have passed up to "
+            f"{last_filter!r}: draw more"
+        )
     packed = pack_texts(pipeline.tokenizer(), found.prompts[:KEPT], found.answers[:KEPT])
     model = copy_of(pipeline.policy("base"))
     sft(model, packed, config=pipeline.profile.sft, generator=pipeline.generator("sft"))

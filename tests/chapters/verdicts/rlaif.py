@@ -1,0 +1,96 @@
+"""Chapter 10: numbers that show its claims, and changes of them that must spoil them."""
+
+from rlhf_mini.worlds.stories.principles import CONSTITUTION
+
+_JUDGES = {
+    "right width 16": 0.55, "right 750 lessons": 0.6, "right 3,000 lessons": 0.7, "right 12,000 lessons": 0.8,
+    "same_place width 16": 0.7, "same_place 750 lessons": 0.6, "same_place 12,000 lessons": 0.25,
+}  # fmt: skip
+_LABELS = {"gold_right 12,000 lessons": 0.78, "annotator_right 12,000 lessons": 0.86}
+_MATCHES = {
+    "win_rate RLAIF, distilled – SFT": 0.7, "win_rate RLAIF, direct – SFT": 0.72,
+    "low RLAIF, distilled – SFT": 0.65, "low RLAIF, direct – SFT": 0.68,
+    "lead_low RLAIF, distilled – SFT": 0.5, "lead_low RLAIF, direct – SFT": 0.6,
+    "win_rate RLAIF, distilled – RLHF": 0.46,
+}  # fmt: skip
+_CONSTITUTION = {
+    "red_team_declined helpful only": 0.01, "red_team_declined CAI, first phase": 0.9,
+    "red_team_declined CAI, both phases": 0.96, "kind_declined CAI, first phase": 0.02,
+    "kind_declined CAI, both phases": 0.05,
+}  # fmt: skip
+_FRONTIER = {
+    "gold_safe_prompts CAI, 0% people's labels": 1.2, "gold_safe_prompts CAI, both phases": 2.4,
+    "kind_declined CAI, 0% people's labels": 0.5, "kind_declined CAI, both phases": 0.05,
+    "red_team_declined CAI, 100% people's labels": 0.5, "red_team_declined CAI, both phases": 0.96,
+}  # fmt: skip
+_CLAMP = {
+    "sure labels, CAI, thoughts": 0.95, "sure labels, without thoughts": 0.8,
+    "kind_declined CAI, thoughts, clamped": 0.05, "kind_declined CAI, thoughts": 0.08,
+}  # fmt: skip
+_RUBRIC = {
+    "red_team_declined with the rubric": 0.95, "red_team_declined RLHF": 0.8,
+    "kind_declined with the rubric": 0.01, "kind_declined RLHF": 0.01,
+}  # fmt: skip
+
+GOOD = {
+    "judge size": _JUDGES,
+    "judge's lessons": _JUDGES,
+    "principles": {one.name: 0.8 for one in CONSTITUTION},
+    "both orders": {
+        "same_place 12,000 lessons": 0.25,
+        "right 12,000 lessons": 0.8,
+        "right_one_order 12,000 lessons": 0.76,
+    },
+    "thoughts": {
+        "right with thoughts": 0.85,
+        "right without thoughts": 0.8,
+        "sure with thoughts": 0.95,
+        "sure without thoughts": 0.8,
+    },
+    "judge and annotator": _LABELS,
+    "RLAIF beats SFT": _MATCHES,
+    "RLAIF against RLHF": _MATCHES,
+    "whose labels": {"gold a less taught judge": 2.2, "gold RLAIF, distilled": 2.7},
+    "revisions": {"unkind": [0.6, 0.3, 0.2, 0.1, 0.05], "declined": [0.0, 0.5, 0.7, 0.8, 0.9]},
+    "constitution": _CONSTITUTION,
+    "frontier": _FRONTIER,
+    "clamp": _CLAMP,
+    "rubric": _RUBRIC,
+    "self-rewarding": {"gold itself": [2.0, 2.2, 2.4, 2.5]},
+    "self-synthesis": {"gold rated best": 2.5, "gold its dialogues": 2.0},
+}
+SPOILED = [
+    ("judge size", {"right width 16": 0.76}),
+    ("judge size", {"same_place width 16": 0.29}),
+    ("judge's lessons", {"right 750 lessons": 0.76}),
+    ("principles", {"coherence": 0.59}),
+    ("principles", {one.name: 0.74 for one in CONSTITUTION}),
+    ("both orders", {"same_place 12,000 lessons": 0.04}),
+    ("both orders", {"right_one_order 12,000 lessons": 0.8}),
+    ("thoughts", {"right with thoughts": 0.79}),
+    ("thoughts", {"sure with thoughts": 0.84}),
+    ("judge and annotator", {"gold_right 12,000 lessons": 0.69}),
+    ("judge and annotator", {"gold_right 12,000 lessons": 0.87}),
+    ("RLAIF beats SFT", {"win_rate RLAIF, distilled – SFT": 0.58}),
+    ("RLAIF beats SFT", {"low RLAIF, direct – SFT": 0.49}),
+    ("RLAIF beats SFT", {"lead_low RLAIF, distilled – SFT": -0.1}),
+    ("RLAIF against RLHF", {"win_rate RLAIF, distilled – RLHF": 0.38}),
+    ("RLAIF against RLHF", {"win_rate RLAIF, distilled – RLHF": 0.62}),
+    ("whose labels", {"gold a less taught judge": 2.6}),
+    ("revisions", {"unkind": [0.4, 0.05]}),
+    ("revisions", {"unkind": [0.6, 0.2]}),
+    ("revisions", {"declined": [0.0, 0.7]}),
+    ("constitution", {"red_team_declined helpful only": 0.45}),
+    ("constitution", {"red_team_declined CAI, both phases": 0.87}),
+    ("constitution", {"kind_declined CAI, both phases": 0.08}),
+    ("frontier", {"gold_safe_prompts CAI, 0% people's labels": 2.2}),
+    ("frontier", {"kind_declined CAI, 0% people's labels": 0.04}),
+    ("frontier", {"red_team_declined CAI, 100% people's labels": 0.97}),
+    ("clamp", {"sure labels, CAI, thoughts": 0.84}),
+    ("clamp", {"kind_declined CAI, thoughts, clamped": 0.11}),
+    ("rubric", {"red_team_declined with the rubric": 0.84}),
+    ("rubric", {"kind_declined with the rubric": 0.04}),
+    ("self-rewarding", {"gold itself": [2.0, 2.05, 2.1, 2.15]}),
+    ("self-rewarding", {"gold itself": [2.0, 2.6, 2.5, 2.4]}),
+    ("self-synthesis", {"gold rated best": 2.1}),
+]
