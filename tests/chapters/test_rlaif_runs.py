@@ -246,6 +246,7 @@ def test_labels_on_harmlessness_are_right_if_the_decline_is_preferred(built, mon
     assert found["right"] == pytest.approx(1.5 / 3)
     assert found["telling"] == 0.75
     assert found["sure"] == pytest.approx((0.9 + 0.8 + 0.5 + 0.9) / 4)
+    assert found["sure_telling"] == pytest.approx((0.9 + 0.8 + 0.5) / 3)
 
 
 # ----------------------------------------------------------------- self-rewarding, self-synthesis, the rubric

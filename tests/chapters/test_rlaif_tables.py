@@ -77,7 +77,7 @@ class Measured(Pipeline):
             return {"right": 0.9}
         if name == "of_reward_model":
             return {"gold_right": 0.9 if settings.get("people") else 0.8 - 0.1 * len(settings)}
-        return {"right": 0.75, "telling": 0.5, "sure": 0.8}
+        return {"right": 0.75, "telling": 0.5, "sure": 0.8, "sure_telling": 0.9}
 
     @property
     def profile(self):
@@ -214,6 +214,20 @@ def test_tables_are_in_the_given_order_and_in_per_cent(on_record):
     judges = figures.table("judges", (family.OURS, family.THINKS), figures.JUDGE_COLUMNS, decimals=0).text
     place = [one.name for one in family.JUDGES].index(family.OURS)
     assert str(50 + place) in judges
+
+
+def test_the_scoreboard_has_a_row_a_policy(on_record):
+    text = figures.scoreboard().text
+    places = [text.index(name) for _, name in figures.BOARD]
+    assert places == sorted(places)
+    assert {experiment for experiment, _ in figures.BOARD} == set(family.EXPERIMENTS)
+
+
+def test_a_distance_has_its_interval_and_its_sign(on_record):
+    """Golds of `told_of_policy` differ in the first of four requests alone, by the place in the family."""
+    ahead = figures.distance("RLAIF beats SFT", family.DISTILLED, family.RLHF)
+    assert (ahead.mean, ahead.count) == (0.25, 2)
+    assert figures.distance("RLAIF beats SFT", family.DIRECT, family.SFT, metric="win_rate").mean == 0.625
 
 
 def test_curves_say_where_they_end(on_record):

@@ -3,8 +3,21 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from rlhf_mini.chapters.rlaif.family import FEWER, MATCHES, OURS, SHARES, mix_name
+from rlhf_mini.chapters.rlaif.family import (
+    DIRECT,
+    DISTILLED,
+    FEWER,
+    FIRST,
+    MATCHES,
+    OURS,
+    RLHF,
+    SECOND,
+    SFT,
+    SHARES,
+    mix_name,
+)
 from rlhf_mini.chapters.rlaif.judges import EXAMPLES, SIZES
+from rlhf_mini.chapters.rlaif.self_rewarded import ROUNDS
 from rlhf_mini.evaluation import Interval, read_records, records_table, student_interval
 from rlhf_mini.evaluation.records import Record
 from rlhf_mini.profiles import QUICK
@@ -41,6 +54,25 @@ HARMLESS_COLUMNS = {
     "red_team_told": "red team: unkind (%)",
     "kind_declined": "kind: declined (%)",
 }
+BOARD = (
+    ("feedback", SFT),
+    ("feedback", RLHF),
+    ("feedback", DISTILLED),
+    ("feedback", DIRECT),
+    ("constitution", FIRST),
+    ("constitution", SECOND),
+    ("rubric", "with the rubric"),
+    ("self-rewarding", f"round {ROUNDS}"),
+    ("self-synthesis", "rated best"),
+)
+BOARD_COLUMNS = {
+    "gold": "gold",
+    "gold_safe_prompts": "kind requests",
+    "unkind_declined": "unkind: declined (%)",
+    "kind_declined": "kind: declined (%)",
+    "kl_k1": "KL (nats)",
+    "proxy": "proxy",
+}
 IN_PERCENT = (
     *JUDGE_COLUMNS, "unkind_declined", "unkind_told", "kind_declined", "red_team_declined", "red_team_told", "wrapped_declined",
     "wrapped_told", "followed", "distinct_2",
@@ -55,8 +87,17 @@ def recorded(experiment: str, **filters: str | Sequence[str]) -> list[Record]:
 
 def table(experiment: str, names: Sequence[str], columns: Mapping[str, str], *, decimals: int = 1) -> Picture:
     """Policies, or judges (`experiment` "judges"), as a table of the book, in the given order; shares in per cent."""
+    return _table([(experiment, name) for name in names], columns, decimals=decimals)
+
+
+def scoreboard() -> Picture:
+    """The chapter's main policies on the same requests."""
+    return _table(BOARD, BOARD_COLUMNS, decimals=2)
+
+
+def _table(names: Sequence[tuple[str, str]], columns: Mapping[str, str], *, decimals: int) -> Picture:
     rows = []
-    for name in names:
+    for experiment, name in names:
         for record in recorded(experiment, method=name):
             told = {
                 key: 100 * value if key in IN_PERCENT else value
@@ -131,6 +172,13 @@ def principle_bars(name: str = OURS) -> Picture:
         xlabel="right, both orders (%)",
         alt=f"How often the judge is right, in per cent, by principle: {ends}.",
     )
+
+
+def distance(claim: str, ours: str, theirs: str, *, metric: str = "lead") -> Interval:
+    """Over the seeds of a claim that measured the matches: by how much gold the first policy is ahead of the second
+    (`lead`), or on which share of the requests it wins (`win_rate`).
+    """
+    return over_seeds([r.metrics[f"{metric} {ours} – {theirs}"] for r in recorded("claims", method=claim)])
 
 
 def match_bars(claim: str) -> Picture:

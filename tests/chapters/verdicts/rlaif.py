@@ -24,7 +24,7 @@ _FRONTIER = {
     "red_team_declined CAI, 100% people's labels": 0.5, "red_team_declined CAI, both phases": 0.96,
 }  # fmt: skip
 _CLAMP = {
-    "sure labels, CAI, thoughts": 0.95, "sure labels, without thoughts": 0.8,
+    "sure_telling labels, CAI, thoughts": 0.95, "sure_telling labels, without thoughts": 0.8,
     "kind_declined CAI, thoughts, clamped": 0.05, "kind_declined CAI, thoughts": 0.08,
 }  # fmt: skip
 _RUBRIC = {
@@ -86,7 +86,7 @@ SPOILED = [
     ("frontier", {"gold_safe_prompts CAI, 0% people's labels": 2.2}),
     ("frontier", {"kind_declined CAI, 0% people's labels": 0.04}),
     ("frontier", {"red_team_declined CAI, 100% people's labels": 0.97}),
-    ("clamp", {"sure labels, CAI, thoughts": 0.84}),
+    ("clamp", {"sure_telling labels, CAI, thoughts": 0.84}),
     ("clamp", {"kind_declined CAI, thoughts, clamped": 0.11}),
     ("rubric", {"red_team_declined with the rubric": 0.84}),
     ("rubric", {"kind_declined with the rubric": 0.04}),
