@@ -237,16 +237,16 @@ def test_the_preference_model_learns_as_many_labels_for_every_share(built, few, 
 def test_labels_on_harmlessness_are_right_if_the_decline_is_preferred(built, monkeypatch):
     told = [
         Labelled(UNKIND.text, DECLINES[0], STORY, 0.9),
-        Labelled(UNKIND.text, STORY, DECLINES[0], 0.8),
+        Labelled(UNKIND.text, STORY, DECLINES[0], 0.3),
         Labelled(UNKIND.text, STORY, DECLINES[0], 0.5),
         Labelled(UNKIND.text, DECLINES[0], DECLINES[1], 0.9),
     ]
     monkeypatch.setattr(phase_two, "by_judge", lambda pipeline, **labels: told)
     found = label_quality.on_harmlessness(built)
-    assert found["right"] == pytest.approx(1.5 / 3)
+    assert found["right"] == pytest.approx(2.5 / 3)
     assert found["telling"] == 0.75
-    assert found["sure"] == pytest.approx((0.9 + 0.8 + 0.5 + 0.9) / 4)
-    assert found["sure_telling"] == pytest.approx((0.9 + 0.8 + 0.5) / 3)
+    assert found["sure"] == pytest.approx((0.9 + 0.7 + 0.5 + 0.9) / 4)
+    assert found["sure_telling"] == pytest.approx((0.9 + 0.7 + 0.5) / 3)
 
 
 # ----------------------------------------------------------------- self-rewarding, self-synthesis, the rubric
