@@ -1,0 +1,73 @@
+"""The chapter's samples: answers to training prompts, scored by the reward model, as many for every method.
+
+What all methods here pay is sampling. Each gets the budget of chapter 05's PPO, one answer an episode, and spends it
+in one draw, in a few Grows or in many small rounds. The prompts are the first of one list for all of them.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from rlhf_mini.batch import Sequences
+from rlhf_mini.methods.answers import Answers, Drawing, PromptsOf, draw_answers
+from rlhf_mini.methods.rest import RewardScale
+from rlhf_mini.methods.reward_model import scores
+from rlhf_mini.pipeline import Pipeline
+from rlhf_mini.worlds import stories
+
+SAMPLES = 4  # answers a prompt, where a method does not say otherwise
+TEMPERATURE = 1.0  # what is drawn is the policy itself, as the algebra of filtering asks
+ENDS = (0.005, 0.995)  # the shares of the SFT model's rewards that lie below the scale's two ends
+
+
+def budget(pipeline: Pipeline) -> int:
+    """How many answers a run may draw: as many as the stage `ppo` draws."""
+    return pipeline.profile.ppo.iterations * pipeline.profile.ppo.episodes
+
+
+def drawing(pipeline: Pipeline, *, samples: int = SAMPLES) -> Drawing:
+    """How all methods draw."""
+    return Drawing(samples=samples, temperature=TEMPERATURE, max_new_tokens=pipeline.profile.max_new_tokens)
+
+
+def rounds_of_prompts(pipeline: Pipeline, *, rounds: int, samples: int = SAMPLES) -> PromptsOf:
+    """The prompts of each round, from 1: fresh ones, the rounds' answers adding up to the budget."""
+    each = budget(pipeline) // samples // rounds
+    seed = pipeline.seed_for("chapter 09 prompts")
+    asked = [request.text for request in stories.draw_requests(budget(pipeline) // samples, seed=seed)]
+    return lambda number: asked[(number - 1) * each : number * each]
+
+
+def reward_of(pipeline: Pipeline) -> Callable[[Sequences], Tensor]:
+    """The reward model as the judge of training, fixed from first to last."""
+    model = pipeline.reward_model()
+    return lambda sequences: scores(model, sequences)
+
+
+def drawn_once(pipeline: Pipeline, folder: Path, *, samples: int) -> None:
+    """A kept file: the whole budget drawn from the SFT model, and the rewards."""
+    answers = draw_answers(
+        pipeline.policy("sft"),
+        pipeline.tokenizer(),
+        rounds_of_prompts(pipeline, rounds=1, samples=samples)(1),
+        reward_of(pipeline),
+        config=drawing(pipeline, samples=samples),
+        generator=pipeline.generator("chapter 09 answers"),
+    )
+    found = {"prompts": answers.prompts, "texts": answers.texts, "rewards": answers.rewards.tolist()}
+    (folder / "answers.json").write_text(json.dumps(found))
+
+
+def answers_of_sft(pipeline: Pipeline, *, samples: int = SAMPLES) -> Answers:
+    """The whole budget, drawn from the SFT model at once: what the methods without rounds learn from."""
+    found = json.loads((pipeline.kept(drawn_once, samples=samples) / "answers.json").read_text())
+    return Answers(found["prompts"], found["texts"], torch.tensor(found["rewards"]))
+
+
+def reward_scale(pipeline: Pipeline) -> RewardScale:
+    """The scale of all thresholds: 0 and 1 are where almost no reward of the SFT model's lies beyond."""
+    low, high = answers_of_sft(pipeline).rewards.flatten().quantile(torch.tensor(ENDS)).tolist()
+    return RewardScale(low, high)

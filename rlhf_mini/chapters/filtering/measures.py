@@ -1,0 +1,97 @@
+"""What chapter 09 measures for its claims, a mapping of numbers each; the verdicts on them are in `claims`."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from rlhf_mini.chapters.filtering import arithmetic, choosing, landing, toy
+from rlhf_mini.chapters.filtering.family import OURS, run
+from rlhf_mini.pipeline import Pipeline
+
+DRAWN, ROUNDS, SHARE = 128, 8, 0.5  # of the experiment on finitely many samples
+
+
+def ends(pipeline: Pipeline, names: Sequence[str], *metrics: str) -> dict[str, float]:
+    """Some numbers of some runs: metric and name → number."""
+    return {f"{metric} {name}": run(name).measured(pipeline)[metric] for name in names for metric in metrics}
+
+
+def identities(pipeline: Pipeline) -> dict[str, float]:
+    """Each equation's largest error on a toy language."""
+    return toy.identities(seed=pipeline.seed)
+
+
+def equal_kl(pipeline: Pipeline) -> dict[str, float]:
+    """The most and the least reward that the filter and best-of-n miss of the tilt at their own KL."""
+    found = toy.frontier(seed=pipeline.seed)
+    return {
+        "filter_most": max(found["filtered"]["missed"]),
+        "filter_least": min(found["filtered"]["missed"]),
+        "best_of_n_most": max(found["best of n"]["missed"]),
+        "best_of_n_least": min(found["best of n"]["missed"]),
+    }
+
+
+def drift(pipeline: Pipeline) -> dict[str, float]:
+    """How likely two draws differ after some rounds of finitely many samples, and how it should be."""
+    found = toy.drift(seed=pipeline.seed, samples=DRAWN, rounds=ROUNDS, share=SHARE)
+    return {
+        "off": max(abs(a - b) for a, b in zip(found["differ random"], found["promised"], strict=True)),
+        "start": found["promised"][0],
+        "random": found["differ random"][-1],
+        "best": found["differ best"][-1],
+        "texts_random": found["texts random"][-1],
+    }
+
+
+def landed(pipeline: Pipeline) -> dict[str, float]:
+    """How near the library's fine-tuning lands to the exact filter, on a small Llama."""
+    return pipeline.measured(landing.landing)
+
+
+def learned(pipeline: Pipeline) -> dict[str, float]:
+    """SFT, ReST and PPO on the same held-out requests."""
+    return ends(pipeline, ("SFT", OURS, "PPO", "all answers"), "gold", "kl_k1", "proxy", "length")
+
+
+def grows(pipeline: Pipeline) -> dict[str, float]:
+    """As many samples in one, two and three Grows."""
+    return ends(pipeline, ("SFT", "one Grow", "two Grows", OURS, "filtered once"), "gold", "kl_k1", "entropy")
+
+
+def thresholds(pipeline: Pipeline) -> dict[str, float]:
+    """Rising thresholds, and the highest and the lowest alone."""
+    names = (OURS, "the highest threshold alone", "the lowest threshold alone", "no decay", "stops itself")
+    return ends(pipeline, names, "gold", "kl_k1", "entropy")
+
+
+def varied(pipeline: Pipeline) -> dict[str, float]:
+    """How varied answers are, before and after."""
+    return ends(pipeline, ("SFT", OURS, "RAFT", "PPO"), "entropy", "unique", "overlap", "distinct_2")
+
+
+def relatives(pipeline: Pipeline) -> dict[str, float]:
+    """Every method at one price in samples."""
+    names = (
+        "SFT", OURS, "RAFT", "filtered once", "best of 4, once", "weighted by advantage", "RRHF, weight 1",
+        "RRHF, weight 100", "SLiC", "all answers", "PPO",
+    )  # fmt: skip
+    return ends(pipeline, names, "gold", "kl_k1", "entropy")
+
+
+def beside_best_of_n(pipeline: Pipeline) -> dict[str, float]:
+    """ReST's gold, and that of the best of n at ReST's KL and at its best n."""
+    curve = pipeline.measured(choosing.best_of_n)
+    found = ends(pipeline, (OURS,), "gold", "kl_k1")
+    at_equal_kl = choosing.gold_at(curve, found[f"kl_k1 {OURS}"])
+    return {**found, "best of n at its KL": at_equal_kl, "best of n": max(curve["gold"])}
+
+
+def sums(pipeline: Pipeline) -> dict[str, Any]:
+    """Every method on sums: pass@k, variety and the accuracy on training problems, at its end and at the start."""
+    found: dict[str, Any] = {}
+    for name, history in pipeline.measured(arithmetic.runs).items():
+        for metric in (*(f"pass_{k}" for k in arithmetic.PASSES), "differ", "train"):
+            found[f"{metric} start"] = history[0][metric]
+            found[f"{metric} {name}"] = history[-1][metric]
+            found[f"{metric} first {name}"] = history[1][metric]
+    return found

@@ -1,0 +1,279 @@
+"""Chapter 09's runs on the miniature pipeline: samples, methods, what is said of a policy, tables."""
+
+import math
+import random
+from dataclasses import replace
+
+import pytest
+import torch
+
+from rlhf_mini.chapters.claims import measure, records_of
+from rlhf_mini.chapters.filtering import (
+    arithmetic,
+    choosing,
+    claims,
+    data,
+    family,
+    figures,
+    looks,
+    measures,
+    runs,
+    training,
+)
+from rlhf_mini.data.chat import pack_texts
+from rlhf_mini.evaluation.policy import Judged
+from rlhf_mini.evaluation.records import Record
+from rlhf_mini.methods.answers import Answers
+from rlhf_mini.worlds import stories
+from rlhf_mini.worlds.stories.plots import DECLINES
+from tests.chapters.verdicts import filtering as verdicts
+
+STORY = "A fox came to live near the lake. The fox felt proud all week."
+KIND, UNKIND = (stories.Request("fox", "kite", "proud", unkind=deed) for deed in (None, "steal"))
+
+
+@pytest.fixture
+def tiny(built, monkeypatch):
+    """The miniature pipeline with small batches and few repetitions."""
+    monkeypatch.setattr(training, "BATCH", 2)
+    monkeypatch.setattr(looks, "REPEATED", 2)
+    monkeypatch.setattr(looks, "AGAIN", 3)
+    monkeypatch.setattr(choosing, "PROMPTS", 3)
+    monkeypatch.setattr(choosing, "NUMBERS", (1, 2, 4))
+    return built
+
+
+# --------------------------------------------------------------------------------- the samples
+
+
+def test_every_method_draws_as_many_as_ppo(built):
+    ppo = built.profile.ppo
+    assert data.budget(built) == ppo.iterations * ppo.episodes == 16
+    answers = data.answers_of_sft(built, samples=4)
+    assert answers.rewards.shape == (4, 4)
+    for rounds, samples in ((1, 4), (2, 4), (4, 2)):
+        prompts_of = data.rounds_of_prompts(built, rounds=rounds, samples=samples)
+        drawn = [prompt for number in range(1, rounds + 1) for prompt in prompts_of(number)]
+        assert samples * len(drawn) == 16
+        assert len({len(prompts_of(number)) for number in range(1, rounds + 1)}) == 1
+        # the same prompts in the same order, however they are dealt out
+        assert drawn == list(data.rounds_of_prompts(built, rounds=1, samples=samples)(1))
+
+
+def test_the_answers_are_kept_with_the_rewards_of_the_reward_model(built):
+    answers = data.answers_of_sft(built, samples=4)
+    again = data.answers_of_sft(built, samples=4)
+    assert answers.texts == again.texts
+    asked = [prompt for prompt in answers.prompts for _ in range(4)]
+    packed = pack_texts(built.tokenizer(), asked, [text for texts in answers.texts for text in texts])
+    torch.testing.assert_close(data.reward_of(built)(packed).view(4, 4), answers.rewards, rtol=0, atol=1e-4)
+
+
+def test_the_prompts_are_training_prompts(built):
+    asked = data.rounds_of_prompts(built, rounds=1)(1)
+    read = [stories.read_request(prompt) for prompt in asked]
+    assert not any(stories.is_held_out(request.hero, request.object) for request in read)
+    held_out = looks.requests(built)
+    assert all(stories.is_held_out(request.hero, request.object) for request in held_out)
+    assert [r.text for r in held_out] != [r.text for r in looks.requests(built, rehearsal=True)]
+    assert len(looks.requests(built, times=1)) == built.profile.test_prompts
+
+
+def test_the_scale_leaves_nearly_all_rewards_between_its_ends(built):
+    scale, rewards = data.reward_scale(built), data.answers_of_sft(built).rewards
+    low, high = rewards.flatten().quantile(torch.tensor(data.ENDS)).tolist()
+    assert (scale.low, scale.high) == (pytest.approx(low), pytest.approx(high))
+    assert float(scale(rewards).min()) == 0.0
+    assert float(scale(rewards).max()) == 1.0
+
+
+# --------------------------------------------------------------------------------- the methods
+
+EVERY_WAY = {
+    "ReST": {"method": "ReST", "grows": 2, "thresholds": [-1.0, 0.0], "rate": 1e-2, "decay": 0.5},
+    "ReST that stops": {
+        "method": "ReST", "grows": 1, "thresholds": [-1.0, 0.0], "rate": 1e-2, "decay": 0.5, "stops": True,
+    },
+    "RAFT": {"method": "RAFT", "iterations": 2, "samples": 2, "rate": 1e-2},
+    "RRHF": {"method": "RRHF", "ranking_weight": 1.0, "rate": 1e-2},
+    "RRHF per token": {"method": "RRHF", "ranking_weight": 100.0, "per_token": True, "rate": 1e-2},
+    "SLiC": {"method": "SLiC", "margin": 1.0, "target_weight": 0.1, "rate": 1e-2, "samples": 2},
+    "weighted": {"method": "weighted", "kl_weight": 0.5, "largest": 20.0, "rate": 1e-2},
+    "all answers": {"method": "weighted", "kl_weight": None, "largest": 1.0, "rate": 1e-2},
+}  # fmt: skip
+
+
+@pytest.mark.slow  # each trains a model, if a tiny one
+@pytest.mark.parametrize("name", EVERY_WAY)
+def test_a_run_trains_and_is_told_about(tiny, name):
+    settings = EVERY_WAY[name]
+    told = tiny.measured(runs.outcome, **settings)
+    assert set(claims.TOLD) <= set(told)
+    assert all(math.isfinite(value) for value in told.values())
+    policy, before = runs.policy_of(tiny, **settings), dict(tiny.policy("sft").named_parameters())
+    assert any(not torch.equal(after, before[at]) for at, after in policy.named_parameters())
+    log = runs.log_of(tiny, **settings)
+    assert log["rounds"]
+    assert log["seen"] == []
+
+
+@pytest.mark.slow  # trains, and looks after every round
+def test_a_run_that_looks_says_what_it_saw(tiny):
+    for settings in ({**EVERY_WAY["ReST"], "looked": True}, {**EVERY_WAY["RAFT"], "looked": True}):
+        log = runs.log_of(tiny, **settings)
+        assert len(log["seen"]) == len(log["rounds"]) == (4 if settings["method"] == "ReST" else 2)
+        assert set(claims.OF_ROUNDS) <= {*log["seen"][0], *log["rounds"][0]}
+        assert log["seen"][0]["kl_k3"] != log["seen"][-1]["kl_k3"]
+
+
+def test_looking_does_not_change_what_is_trained(tiny):
+    plain, looked = (runs.policy_of(tiny, **EVERY_WAY["RAFT"], **more) for more in ({}, {"looked": True}))
+    pairs = zip(plain.parameters(), looked.parameters(), strict=True)
+    assert all(torch.equal(one, other) for one, other in pairs)
+
+
+def test_the_policy_that_was_not_trained_has_not_moved(tiny):
+    told = tiny.measured(runs.stage_outcome, stage="sft")
+    assert told["kl_k1"] == pytest.approx(0.0, abs=1e-3)
+    assert told["entropy"] > 0
+
+
+def test_the_weights_are_each_prompt_s_own():
+    rewards = torch.tensor([[0.0, 1.0], [4.0, 5.0]])
+    answers = Answers(["p", "q"], [["a", "b"], ["c", "d"]], rewards)
+    found = training.weights_of(answers, kl_weight=0.5, largest=2.0)
+    assert found.tolist() == pytest.approx([math.exp(-1), 2.0, math.exp(-1), 2.0])
+
+
+def test_the_mean_length_counts_end_tokens(built):
+    answers = Answers(["p", "q"], [["a", "a a a"], ["a a", "a"]], torch.tensor([[1.0, 0.0], [1.0, 0.0]]))
+    packed = pack_texts(built.tokenizer(), ["p", "q"], ["a", "a a"])
+    expected = float(packed.response.sum(1).float().mean())
+    assert training.mean_length(built, answers) == expected
+
+
+def test_declines_are_counted_on_either_kind():
+    judged = Judged(
+        requests=[KIND, KIND, UNKIND, UNKIND],
+        answers=[STORY, DECLINES[0], DECLINES[0], STORY],
+        golds=[], lengths=[], kl=None, proxy=None,
+    )  # fmt: skip
+    assert looks.declines(judged) == {"unkind_declined": 0.5, "kind_declined": 0.5}
+
+
+def test_variety_is_that_of_answers_to_one_request(tiny, monkeypatch):
+    texts = ["a b c", "a b c", "a b d", "x y z", "x y z", "x y z"]
+    monkeypatch.setattr(looks, "response_texts", lambda tokenizer, drawn: texts)
+    found = looks.variety(tiny, tiny.policy("sft"))
+    assert found["unique"] == pytest.approx((2 / 3 + 1 / 3) / 2)
+    # of the first three: 1, 1/3 and 1/3 of the pairs of words are shared; of the others all
+    assert found["overlap"] == pytest.approx(((1 + 1 / 3 + 1 / 3) / 3 + 1) / 2)
+    assert found["distinct_2"] == pytest.approx(5 / 12)
+
+
+def test_best_of_n_rises_in_the_reward_model_s_opinion(tiny):
+    curve = tiny.measured(choosing.best_of_n)
+    assert curve["n"] == [1.0, 2.0, 4.0]
+    assert curve["proxy"] == sorted(curve["proxy"])
+    assert curve["kl"][0] == 0.0
+
+
+@pytest.mark.parametrize(("kl", "gold"), [(0.0, 1.0), (0.5, 2.0), (1.0, 3.0), (1.5, 2.5), (9.0, 2.0)])
+def test_gold_at_a_divergence_lies_between_the_points(kl, gold):
+    assert choosing.gold_at({"kl": [0.0, 1.0, 2.0], "gold": [1.0, 3.0, 2.0]}, kl) == pytest.approx(gold)
+
+
+# --------------------------------------------------------------------------------- tables and figures
+
+
+def test_every_run_has_a_name_of_its_own():
+    names = [one.name for one in family.ALL]
+    assert len(set(names)) == len(names)
+    assert len({repr(sorted(one.settings.items(), key=str)) for one in family.ALL}) == len(names)
+    assert all(family.run(name).settings["looked"] for name in family.LOOKED)
+    with pytest.raises(ValueError, match="no run is called"):
+        family.run("GRPO")
+
+
+def test_the_verdicts_are_what_the_sentences_say():
+    by_name = {claim.name: claim for claim in claims.CLAIMS}
+    assert len(by_name) == len(claims.CLAIMS)
+    assert all(claim.sentence.endswith(".") for claim in claims.CLAIMS)
+    assert verdicts.GOOD.keys() == by_name.keys() == {name for name, _ in verdicts.SPOILED}
+    for name, numbers in verdicts.GOOD.items():
+        assert by_name[name].holds(numbers), name
+    for name, change in verdicts.SPOILED:
+        assert not by_name[name].holds({**verdicts.GOOD[name], **change}), (name, change)
+
+
+@pytest.fixture
+def on_record(built, monkeypatch):
+    """All records of one pipeline, of runs whose numbers are drawn by lot, read as if they were committed."""
+
+    def drawn(one, pipeline):
+        rng = random.Random(f"{one.name} {pipeline.seed}")
+        return {name: rng.random() for name in claims.TOLD}
+
+    def seen(one, pipeline):
+        rng = random.Random(f"rounds {one.name}")
+        return [{name: rng.random() for name in claims.OF_ROUNDS} for _ in range(3)]
+
+    def measured(pipeline, experiment, **settings):
+        rng = random.Random(experiment.__name__)
+        if experiment is choosing.best_of_n:
+            return {name: sorted(rng.random() for _ in range(4)) for name in ("n", "gold", "proxy", "kl")}
+        return {
+            name: [
+                {metric: rng.random() for metric in claims.OF_SUMS} for _ in range(run.get("rounds", 5) + 1)
+            ]
+            for name, run in arithmetic.METHODS.items()
+        }
+
+    monkeypatch.setattr(family.Run, "measured", drawn)
+    monkeypatch.setattr(family.Run, "seen", seen)
+    monkeypatch.setattr(type(built), "measured", measured)
+    found = claims.extra_records(built)
+    found += [replace(record, seed=1) for record in found]
+    monkeypatch.setattr(
+        figures,
+        "read_records",
+        lambda name, *, experiment, profile, **filters: [
+            r for r in found if r.experiment == experiment and r.method == filters.get("method", r.method)
+        ],
+    )
+    return found
+
+
+def test_records_hold_every_run_and_the_figures_draw_them(on_record):
+    names = [one.name for one in family.ALL]
+    assert all(isinstance(record, Record) for record in on_record)
+    assert [r.method for r in on_record if r.experiment == "runs" and r.seed == 0] == names
+    assert {r.method for r in on_record if r.experiment == "rounds"} == set(family.LOOKED)
+    assert {r.method for r in on_record if r.experiment == "sums"} == set(arithmetic.METHODS)
+    shown = figures.table(["SFT", "ReST", "PPO"])
+    assert [shown.text.index(name) for name in ("SFT", "ReST", "PPO")] == sorted(
+        shown.text.index(name) for name in ("SFT", "ReST", "PPO")
+    )
+    assert "unkind: declined (%)" in shown.body
+    for drawn in (figures.improve_curves, figures.kl_curves, figures.sum_figure):
+        assert drawn().body
+    dots = figures.differences({"once": ["SLiC"]}, alt="SLiC less ReST, by seed, drawn by lot for a test.")
+    assert "SLiC" in dots.body
+
+
+def test_what_a_claim_measures_comes_from_runs_that_there_are(built, on_record):
+    for measured in (
+        measures.learned,
+        measures.grows,
+        measures.thresholds,
+        measures.varied,
+        measures.relatives,
+        measures.beside_best_of_n,
+        measures.sums,
+    ):
+        assert all(isinstance(number, float) for number in measured(built).values())
+    for claim in claims.CLAIMS:
+        if not claim.live:
+            record = measure(claim, built, chapter="09")
+            assert isinstance(record.metrics["holds"], bool)
+    assert records_of("09", built, {("toy", "x"): {"a": [1.0]}})[0].chapter == "09"
