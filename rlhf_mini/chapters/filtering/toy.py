@@ -5,7 +5,6 @@ without an error of sampling or training is `rlhf_mini.exact`'s business; here i
 under a KL penalty, repeated, and then disturbed by what a real run has instead of a limit: finitely many samples.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -231,8 +230,3 @@ def drift(
             texts.append(float((shares > 0).sum(1).double().mean()))
         found |= {f"differ {name}": differ, f"texts {name}": texts}
     return found
-
-
-def by_seed(measure: Any, seeds: Sequence[int], **settings: Any) -> list[Any]:
-    """What a function of this module finds, one result a seed."""
-    return [measure(seed=seed, **settings) for seed in seeds]
