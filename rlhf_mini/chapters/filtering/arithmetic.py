@@ -29,10 +29,11 @@ from rlhf_mini.worlds.sums import RIGHT, Level, Sum
 
 LEVEL = Level(numbers=3, digits=1)
 PROBLEMS, HELD_OUT = 560, 140  # for training, of the 583 that there are; held out, half of them for rehearsal
-ERROR_RATE, START_EPOCHS, START_BATCH = 0.4, 20, 28
+SHOWN = 3  # demonstrations of each training problem
+ERROR_RATE, START_EPOCHS, START_BATCH = 0.4, 12, 28
 MAX_NEW_TOKENS = 24
 ROUNDS, SAMPLES, MOST = 5, 8, 4  # of expert iteration: solutions a problem and round, and how many are kept
-EPOCHS, BATCH, RATE = 2, 32, 1e-3
+EPOCHS, BATCH, RATE = 3, 32, 1e-3
 LOOKS = 32  # solutions to each held-out problem, when a policy is judged
 PASSES = (1, 4, 16)
 
@@ -51,9 +52,9 @@ def problems(pipeline: Pipeline, *, held_out: bool = False, rehearsal: bool = Fa
 
 
 def demonstrations(pipeline: Pipeline) -> tuple[list[str], list[str]]:
-    """A problem and a worked solution each, the numbers taken in any order; a share of them goes wrong."""
+    """Prompts and worked solutions, several a problem, the numbers taken in any order; a share of them goes wrong."""
     rng = pipeline.rng("chapter 09 orders")
-    shown = problems(pipeline)
+    shown = [problem for problem in problems(pipeline) for _ in range(SHOWN)]
     turned = [Sum(tuple(rng.sample(problem.numbers, len(problem.numbers)))) for problem in shown]
     seed = pipeline.seed_for("chapter 09 demonstrations")
     return [problem.text for problem in shown], sums.demonstrate(turned, error_rate=ERROR_RATE, seed=seed)

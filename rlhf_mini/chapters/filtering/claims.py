@@ -70,6 +70,47 @@ CLAIMS: tuple[Claim, ...] = (
         measures.landed,
         lambda m: m["end"] < 0.02 and m["per_token"] > 3 * m["end"] and m["start"] > 0.1,
     ),
+    Claim(
+        "ReST learns",
+        "On held-out requests ReST has at least 0.3 more gold than the SFT model.",
+        measures.learned,
+        lambda m: m[f"gold {OURS}"] > m["gold SFT"] + 0.3,
+        live=False,
+    ),
+    Claim(
+        "what is kept matters",
+        "From as many samples without a filter the policy gains less than 0.2 gold, and ends at least 0.3 below ReST.",
+        measures.learned,
+        lambda m: (
+            m["gold all answers"] < m["gold SFT"] + 0.2 and m["gold all answers"] < m[f"gold {OURS}"] - 0.3
+        ),
+        live=False,
+    ),
+    Claim(
+        "PPO for the same samples",
+        "With as many samples PPO ends with more gold than ReST, and at least 2 nats farther from the SFT model.",
+        measures.learned,
+        lambda m: m["gold PPO"] > m[f"gold {OURS}"] and m["kl_k1 PPO"] > m[f"kl_k1 {OURS}"] + 2,
+        live=False,
+    ),
+    Claim(
+        "variety is lost",
+        "ReST's answers have at least 2 nats less entropy than the SFT model's, and two answers to one request overlap more.",
+        measures.varied,
+        lambda m: m[f"entropy {OURS}"] < m["entropy SFT"] - 2 and m[f"overlap {OURS}"] > m["overlap SFT"],
+        live=False,
+    ),
+    Claim(
+        "sums",
+        "On sums five rounds of expert iteration raise pass@1 on held-out problems by at least 0.05, from the start anew or from the last "
+        "policy, and as many rounds without the checker do not raise it by 0.05.",
+        measures.sums,
+        lambda m: (
+            min(m["pass_1 from base each round"], m["pass_1 from the last policy"]) > m["pass_1 start"] + 0.05
+            and m["pass_1 without the checker"] < m["pass_1 start"] + 0.05
+        ),
+        live=False,
+    ),
 )
 
 

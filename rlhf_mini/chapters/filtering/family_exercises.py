@@ -76,7 +76,7 @@ def _answers() -> list[tuple]:
     tied = [
         torch.tensor([-1.0]),
         torch.tensor([-2.0, -4.0]),
-        torch.tensor([-2.5]),
+        torch.tensor([-2.5, -1.5]),
         torch.tensor([-0.2, -0.3]),
     ]
     return [

@@ -5,6 +5,7 @@ without an error of sampling or training is `rlhf_mini.exact`'s business; here i
 under a KL penalty, repeated, and then disturbed by what a real run has instead of a limit: finitely many samples.
 """
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -90,7 +91,7 @@ def tilted_to(world: ToyWorld, kl: float) -> Tensor:
     low, high = -8.0, 8.0  # log β; a larger β stays nearer
 
     def reached(log_weight: float) -> float:
-        best = kl_optimum(world.logp, world.rewards, kl_weight=float(torch.tensor(log_weight).exp()))
+        best = kl_optimum(world.logp, world.rewards, kl_weight=math.exp(log_weight))
         return float(kl_divergence(best.logp, world.logp))
 
     if not reached(high) <= kl <= reached(low):
@@ -98,7 +99,7 @@ def tilted_to(world: ToyWorld, kl: float) -> Tensor:
     for _ in range(60):
         middle = (low + high) / 2
         low, high = (middle, high) if reached(middle) > kl else (low, middle)
-    weight = float(torch.tensor((low + high) / 2).exp())
+    weight = math.exp((low + high) / 2)
     return kl_optimum(world.logp, world.rewards, kl_weight=weight).logp
 
 
@@ -197,7 +198,7 @@ def repeated(*, seed: int, share: float = 0.5) -> dict[str, Any]:
 
 
 def drift(
-    *, seed: int, samples: int, rounds: int, share: float = 1.0, repeats: int = 200
+    *, seed: int, samples: int, rounds: int, share: float = 1.0, repeats: int = 2000
 ) -> dict[str, list[float]]:
     """A table fitted to samples of itself, round after round, averaged over `repeats`; the first policy first.
 
