@@ -110,9 +110,10 @@ def test_a_run_trains_and_is_told_about(tiny, name):
     told = tiny.measured(runs.outcome, **settings)
     assert set(claims.TOLD) <= set(told)
     assert all(math.isfinite(value) for value in told.values())
-    policy, before = runs.policy_of(tiny, **settings), dict(tiny.policy("sft").named_parameters())
-    assert any(not torch.equal(after, before[at]) for at, after in policy.named_parameters())
     log = runs.log_of(tiny, **settings)
+    policy, before = runs.policy_of(tiny, **settings), dict(tiny.policy("sft").named_parameters())
+    moved = any(not torch.equal(after, before[at]) for at, after in policy.named_parameters())
+    assert moved == any(entry.get("accepted", 1.0) for entry in log["rounds"])  # what does not pay is undone
     assert log["rounds"]
     assert log["seen"] == []
 
