@@ -45,7 +45,7 @@ def rest_example() -> Flow:
             ),
             Box(
                 key="kept", title="kept", kind="data", role="data", row=3, column=0.5,
-                detail=f"answers 1 and 2; the first is {GAP.join(TOKENS)}",
+                detail=f"1: {GAP.join(TOKENS)}, and 2",
             ),
             Box(
                 key="loss", title="next token", kind="loss", role="loss", row=4, column=0.5,
