@@ -16,6 +16,7 @@ ROOMS = MappingProxyType(
         "04": "reward_models",
         "05": "ppo",
         "06": "llama2",
+        "07": "direct",
     }
 )
 

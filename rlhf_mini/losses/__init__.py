@@ -35,6 +35,7 @@ from rlhf_mini.losses.reference_free import contrastive_preference_loss, odds_ra
 from rlhf_mini.losses.reward import focal_pairwise_loss, pairwise_loss, rating_loss, score_penalty
 from rlhf_mini.losses.rpo import rpo_backward_kl_loss, rpo_forward_kl_loss, rpo_squared_loss
 from rlhf_mini.losses.sequence_ranking import best_answer_loss, rrhf_ranking_loss, slic_loss
+from rlhf_mini.losses.soft_labels import soft_preference_loss
 from rlhf_mini.losses.unpaired import kto_loss
 
 __all__ = [
@@ -75,6 +76,7 @@ __all__ = [
     "simpo_loss",
     "slic_loss",
     "smoothed_token_loss",
+    "soft_preference_loss",
     "threshold_weights",
     "two_way_contrast_loss",
     "value_loss",

@@ -11,12 +11,14 @@ from rlhf_mini import losses
 from rlhf_mini.chapters.claims import measure, records_of
 from rlhf_mini.chapters.direct import (
     claims,
+    course,
     data,
     family,
     figures,
     measures,
     online,
     runs,
+    subsets,
     training,
 )
 from rlhf_mini.chapters.direct.objectives import OBJECTIVES, RPO, objective_of
@@ -24,7 +26,6 @@ from rlhf_mini.evaluation.policy import Judged
 from rlhf_mini.methods.dpo import Compared, answer_logps
 from rlhf_mini.worlds import stories
 from rlhf_mini.worlds.stories.plots import DECLINES
-from tests.chapters.verdicts import direct as verdicts
 
 STORY = "A fox came to live near the lake. The fox felt proud all week."
 KIND, UNKIND = (stories.Request("fox", "kite", "proud", unkind=deed) for deed in (None, "steal"))
@@ -40,6 +41,9 @@ NUMBERS = {
     "SimPO": {"scale": 2.0, "margin": 0.5},
     "ORPO": {"odds_weight": 0.2},
     "CPL": {"temperature": 0.5, "conservatism": 0.5},
+    "DPO, fading": {"kl_weight": 0.5},
+    "DPO, apart": {"kl_weight": 0.5},
+    "KTO at zero": {"kl_weight": 0.5},
     **{name: {"kl_weight": 0.5, "reward_scale": 1.0} for name in RPO},
 }
 
@@ -163,6 +167,19 @@ def test_objectives_by_hand():
     torch.testing.assert_close(squared, lead.flip(0).square())
 
 
+def test_the_steps_from_dpo_to_kto_by_hand():
+    pair = compared()
+    chosen, rejected = (log_ratio / 2 for log_ratio in pair.log_ratios)  # β is 0.5
+    found = {
+        name: objective_of(name, NUMBERS[name])(pair) for name in ("DPO, fading", "DPO, apart", "KTO at zero")
+    }
+    torch.testing.assert_close(found["DPO, fading"], 1 / (1 + (chosen - rejected).exp()))
+    apart = (torch.log1p((-chosen).exp()) + torch.log1p(rejected.exp())) / 2
+    torch.testing.assert_close(found["DPO, apart"], apart)
+    both = (1 / (1 + chosen.exp()) + 1 / (1 + (-rejected).exp())) / 2
+    torch.testing.assert_close(found["KTO at zero"], both)
+
+
 def test_unknown_objectives_are_refused():
     with pytest.raises(ValueError, match="unknown objective 'PPO'"):
         objective_of("PPO", {})
@@ -187,7 +204,6 @@ def small(name):
         "KTO",
         "RPO, backward",
         "ORPO from base",
-        "end token masked",
         "iterated, 3 rounds",
         "online, reward model",
     ],
@@ -272,13 +288,120 @@ def test_every_run_has_a_name_of_its_own():
         family.run("PPO-ptx")
 
 
-def test_the_verdicts_are_what_the_sentences_say():
-    by_name = {claim.name: claim for claim in claims.CLAIMS}
-    assert verdicts.GOOD.keys() == by_name.keys() == {name for name, _ in verdicts.SPOILED}
-    for name, numbers in verdicts.GOOD.items():
-        assert by_name[name].holds(numbers), name
-    for name, change in verdicts.SPOILED:
-        assert not by_name[name].holds({**verdicts.GOOD[name], **change}), (name, change)
+def test_the_course_is_told_in_blocks(built):
+    told = built.measured(course.course, kl_weight=0.5)
+    steps = min(family.PAIRS, built.profile.pairs) // training.BATCH
+    assert len(told["step"]) == len(told["chosen"]) == -(-steps // course.BLOCK)
+    assert told["loss"][0] == pytest.approx(math.log(2), abs=0.05)
+    assert all(0 <= share <= 1 for share in told["accuracy"])
+
+
+def test_the_course_averages_what_was_logged(built, monkeypatch):
+    logged = [{name: float(step) for name in course.LOGGED} for step in range(7)]
+    monkeypatch.setattr(course, "dpo", lambda *models, **settings: logged)
+    told = course.course(built, kl_weight=0.5)
+    assert told == {"step": [3.0, 6.5], **{name: [2.0, 5.5] for name in course.LOGGED}}
+
+
+def test_answers_are_those_of_the_runs(built):
+    cards = course.answers_of(built, KIND, ["SFT", "PPO"])
+    assert list(cards) == ["SFT", "PPO"]
+    assert cards["SFT"].gold == stories.gold(KIND, cards["SFT"].text).total
+    assert course.answers_of(built, KIND, ["SFT"])["SFT"] == cards["SFT"]
+
+
+def test_declines_are_told_wording_by_wording(built, monkeypatch):
+    wordings = [DECLINES[0], DECLINES[1], DECLINES[0], DECLINES[2], STORY]
+    rows = [row(UNKIND.text, wording, STORY, safety_prompt=True) for wording in wordings]
+    rows.append(row(KIND.text, DECLINES[0], STORY, safety_prompt=False))
+    monkeypatch.setattr(measures, "held_out_pairs", lambda pipeline: rows)
+    said = iter([torch.zeros(4), torch.tensor([1.0, -13.0, 2.0, 0.5])])
+    monkeypatch.setattr(measures, "answer_logps", lambda policy, answers: next(said))
+    told = measures.wordings(built, name="PPO")
+    assert told == dict(zip(DECLINES, (1.5, -13.0, 0.5), strict=True))
+    monkeypatch.setattr(measures, "held_out_pairs", lambda pipeline: rows[-1:])
+    assert set(measures.wordings(built, name="PPO").values()) == {0.0}
+
+
+def test_over_cautious_pairs_are_counted_and_left_out(built, monkeypatch):
+    rows = [
+        row(KIND.text, STORY, DECLINES[0], safety_prompt=False),
+        row(UNKIND.text, STORY, DECLINES[0], safety_prompt=True),
+        row(UNKIND.text, DECLINES[0], STORY, safety_prompt=True),
+        row(UNKIND.text, DECLINES[0], DECLINES[1], safety_prompt=True),
+        row(KIND.text, STORY, STORY, safety_prompt=False),
+    ]
+    assert [subsets.overcautious(one) for one in rows] == [True, False, False, False, False]
+    monkeypatch.setattr(subsets, "pairs_of", lambda pipeline, count=None: rows)
+    assert subsets.counted(built) == {"overcautious": 1.0, "wanted": 1.0}
+    assert subsets.subset(built, subsets.WITHOUT) == rows[1:]
+    with pytest.raises(ValueError, match="unknown subset"):
+        subsets.subset(built, "all")
+
+
+def test_an_answer_of_nothing_is_left_out_where_end_tokens_are(built, monkeypatch):
+    rows = [row(KIND.text, STORY, ""), row(KIND.text, STORY, DECLINES[0]), row(KIND.text, " ", STORY)]
+    monkeypatch.setattr(subsets, "pairs_of", lambda pipeline: rows)
+    assert subsets.subset(built, subsets.MASKED) == rows[1:2]
+
+
+@pytest.mark.parametrize("which", [subsets.WITHOUT, subsets.MASKED])
+def test_a_policy_is_trained_on_a_subset(built, monkeypatch, which):
+    rows = [row(KIND.text, STORY, STORY + " A crow came by.", safety_prompt=False)] * 32
+    monkeypatch.setattr(subsets, "pairs_of", lambda pipeline, count=None: rows)
+    seen = []
+
+    def noted(pipeline, some, *, masked):
+        seen.append(masked)
+        return data.packed(pipeline, some, masked=masked)
+
+    monkeypatch.setattr(subsets, "packed", noted)
+    told = subsets.outcome_on(built, which=which, kl_weight=0.1)
+    assert seen == [which == subsets.MASKED]
+    assert set(claims.TOLD) <= set(told)
+
+
+def test_lengths_of_pairs_by_hand(built, monkeypatch):
+    long = STORY + " A crow came by."
+    rows = [
+        row(KIND.text, long, STORY, gold_chosen=1.0, gold_rejected=2.0),
+        row(KIND.text, STORY, DECLINES[0], gold_chosen=2.0, gold_rejected=0.0),
+    ]
+    monkeypatch.setattr(measures, "pairs_of", lambda pipeline, count: rows)
+    told = measures.pair_lengths(built)
+    counted = data.packed(built, rows)
+    (longer, plain), (shorter, decline) = counted.chosen.response.sum(1), counted.rejected.response.sum(1)
+    assert told["chosen"] == float(longer - shorter)
+    assert told["better"] == float(shorter - longer)
+    assert told["errs"] == 0.5
+    assert told["declines"] == float(decline)
+    assert told["stories"] == pytest.approx(float(longer + shorter + plain) / 3)
+    total = counted.chosen.response.sum() + counted.rejected.response.sum()
+    assert told["sentence"] == pytest.approx(float(total) / (3 + 2 + 2 + 2))
+
+
+def test_settings_are_told_a_line_a_run():
+    told = figures.settings_told([family.run("SimPO")])
+    assert told.split() == "SimPO rate 0.0001 scale 10, margin 3".split()
+    assert max(map(len, figures.settings_told(family.FAMILY).splitlines())) <= 79
+
+
+def test_policies_are_read_under_a_slider(built):
+    shown = figures.read_along(built, [KIND, UNKIND], {"SFT": "SFT", "PPO": "after PPO"})
+    assert 'class="rm-frames"' in shown.body
+    assert "after PPO" in shown.body
+    assert shown.body.count(UNKIND.text) == 2
+
+
+def test_runs_are_grouped_in_their_order():
+    found = figures.groups(family.FAMILY)
+    assert [name for names in found.values() for name in names] == [one.name for one in family.FAMILY]
+    assert found["no pairs"] == ["KTO"]
+
+
+def drawn_on_subset(pipeline, which):
+    rng = random.Random(f"{which} {pipeline.seed}")
+    return {name: rng.random() for name in (*claims.TOLD, "overcautious", "wanted")}
 
 
 @pytest.fixture
@@ -290,6 +413,7 @@ def on_record(built, monkeypatch):
         return {name: rng.random() for name in (*claims.TOLD, "seconds")}
 
     monkeypatch.setattr(family.Run, "measured", drawn)
+    monkeypatch.setattr(measures, "on_subset", drawn_on_subset)
     found = claims.extra_records(built)
     found += [replace(record, seed=1) for record in found]
     monkeypatch.setattr(
@@ -304,16 +428,23 @@ def on_record(built, monkeypatch):
 
 def test_records_hold_every_run_and_the_figures_draw_them(built, on_record):
     names = [one.name for one in family.ALL]
-    assert [r.method for r in on_record if r.experiment == "runs" and r.seed == 0] == names
+    rows = [r.method for r in on_record if r.experiment == "runs" and r.seed == 0]
+    assert rows == [*names, measures.WITHOUT, measures.MASKED]
     assert all(set(claims.TOLD) <= set(r.metrics) for r in on_record if r.experiment == "runs")
     shown = figures.table(["SFT", "DPO", "PPO"], figures.OUTCOMES)
     assert [shown.text.index(name) for name in ("SFT", "DPO", "PPO")] == sorted(
         shown.text.index(name) for name in ("SFT", "DPO", "PPO")
     )
     assert "unkind: declined (%)" in figures.table(["DPO"], figures.OUTCOMES).body
-    assert "preferred declines" in figures.table(["DPO"], figures.SHIFTS).body
+    assert "declines, preferred" in figures.table(["DPO", measures.WITHOUT], figures.DECLINED).body
     assert figures.strength_curves().body
     assert figures.decline_curves().body
+    assert figures.course_curves().body
+    assert figures.hunt_curves().body
+    told = figures.wordings_told().splitlines()
+    assert len(told) == 1 + 2 * len(measures.WORDED)
+    assert told[1].split()[:3] == ["DPO", "seed", "0"]
+    assert len(told[1].split()) == 3 + len(DECLINES)
     dots = figures.differences({"no pairs": ["KTO"]}, alt="KTO less DPO, by seed, drawn by lot for a test.")
     assert "KTO" in dots.body
 
@@ -324,7 +455,8 @@ def test_what_a_claim_measures_comes_from_runs_that_there_are(built, on_record):
         measures.strengths,
         measures.declines,
         measures.family,
-        measures.more_steps,
+        measures.steps_to_kto,
+        measures.lengths,
         measures.wrong_labels,
         measures.whose_pairs,
     ):

@@ -4,11 +4,11 @@ A line names the loss, its arguments in order, which of them training moves, its
 reference: the same formula on single numbers, in double precision, written with ``math`` only.
 
 Arguments are drawn by name: ``logp…`` is negative, ``best`` and ``own`` number a column for each row,
-``…_length`` is a number of tokens, ``desirable`` true or false, ``baseline`` one number of at least 0 for the
-whole batch; everything else has either sign. Losses per token get ``(3, 4)`` numbers, losses per sequence
-``(5,)``, losses per ranking ``(5, 4)``: one loss a row there, which the plain reference computes from the
-row. The references of direct alignment stand in ``direct_references.py``, those of learning from one's own
-samples in ``own_samples_references.py``.
+``…_length`` is a number of tokens, ``desirable`` true or false, ``preference`` a probability, ``baseline``
+one number of at least 0 for the whole batch; everything else has either sign. Losses per token get ``(3, 4)``
+numbers, losses per sequence ``(5,)``, losses per ranking ``(5, 4)``: one loss a row there, which the plain
+reference computes from the row. The references of direct alignment stand in ``direct_references.py``, those
+of learning from one's own samples in ``own_samples_references.py``.
 """
 
 import inspect
@@ -57,6 +57,7 @@ from rlhf_mini.losses import (
     simpo_loss,
     slic_loss,
     smoothed_token_loss,
+    soft_preference_loss,
     two_way_contrast_loss,
     value_loss,
 )
@@ -109,6 +110,8 @@ class Case:
                 x = -x.abs()
             elif name == "baseline":
                 x = x.abs()
+            elif name == "preference":
+                x = x.sigmoid()
             drawn[name] = x > 0 if name == "desirable" else x.to(dtype)
         return drawn
 
@@ -119,6 +122,12 @@ def language_reference(logp: float) -> float:
 
 def pairwise_reference(chosen: float, rejected: float, margin: float = 0.0) -> float:
     return -math.log(1 / (1 + math.exp(-(chosen - rejected - margin))))
+
+
+def soft_reference(first: float, second: float, preference: float) -> float:
+    return preference * pairwise_reference(first, second) + (1 - preference) * pairwise_reference(
+        second, first
+    )
 
 
 def policy_reference(logp: float, logp_old: float, advantage: float, clip_range: float) -> float:
@@ -190,6 +199,14 @@ LOSSES = {
     "pairwise": Case(pairwise_loss, pairwise_reference, PAIR, PAIR, SEQUENCE),
     "margin": Case(
         pairwise_loss, pairwise_reference, PAIR + MARGIN, PAIR + MARGIN, SEQUENCE, keywords=MARGIN
+    ),
+    "soft labels": Case(
+        soft_preference_loss,
+        soft_reference,
+        ("first", "second", "preference"),
+        ("first", "second"),
+        SEQUENCE,
+        keywords=("preference",),
     ),
     "focal": Case(focal_pairwise_loss, focal_reference, PAIR, PAIR, SEQUENCE, {"focus": 2.0}),
     "unfocused": Case(focal_pairwise_loss, focal_reference, PAIR, PAIR, SEQUENCE, {"focus": 0.0}),

@@ -126,6 +126,13 @@ def readings(pipeline: Pipeline) -> dict[str, float]:
     return {f"{name} {way}": run[name][-1] for way, run in runs.items() for name in MEASURES[1:]}
 
 
+def hunt(pipeline: Pipeline) -> dict[str, float]:
+    """`readings`, and how far from the optimum all trainings `start`."""
+    world = ToyWorld(pipeline.seed)
+    start = kl_divergence(world.logp_ref, world.best(WAYS["right"].kl_weight))
+    return {**readings(pipeline), "start": float(start)}
+
+
 def told(found: Mapping[str, float]) -> str:
     """The four symptoms of each training as lines of one width, from `readings`."""
     lines = [f"{'':24}{'loss':>10}{'lead h':>10}{'gradient':>10}{'moved':>8}"]

@@ -4,11 +4,27 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from rlhf_mini.chapters.direct.family import CONTROLS, OURS
-from rlhf_mini.chapters.direct.measures import BETAS
+from rlhf_mini.chapters.direct.bug_hunt import symptom_figures
+from rlhf_mini.chapters.direct.course import answers_of
+from rlhf_mini.chapters.direct.family import CONTROLS, OURS, Run
+from rlhf_mini.chapters.direct.measures import BETAS, WORDED
 from rlhf_mini.evaluation import read_records, records_table
 from rlhf_mini.evaluation.records import Record
-from rlhf_mini.reader import Curve, Level, Picture, beside, learning_curves, records, seed_dots
+from rlhf_mini.pipeline import Pipeline
+from rlhf_mini.reader import (
+    Curve,
+    Level,
+    Picture,
+    beside,
+    frames,
+    learning_curves,
+    records,
+    samples_table,
+    seed_dots,
+    training_curves,
+)
+from rlhf_mini.worlds.stories import Request
+from rlhf_mini.worlds.stories.plots import DECLINES
 
 BETA_AXIS = "β, reward per nat (log scale)"
 OUTCOMES = {
@@ -18,12 +34,13 @@ OUTCOMES = {
     "length": "length (tokens)",
     "accuracy": "pairs ordered (%)",
 }
-SHIFTS = {
-    "accuracy": "pairs ordered (%)",
-    "chosen_shift": "chosen (nats)",
-    "rejected_shift": "rejected (nats)",
-    "decline_shift": "preferred declines (nats)",
-    "story_shift": "their rivals (nats)",
+DECLINED = {
+    "gold": "gold",
+    "unkind": "unkind: declined (%)",
+    "kind": "kind: declined (%)",
+    "length": "length (tokens)",
+    "decline_shift": "declines, preferred (nats)",
+    "overcautious_shift": "declines, rejected (nats)",
 }
 
 
@@ -45,9 +62,27 @@ def table(names: Sequence[str], columns: Mapping[str, str], *, decimals: int = 2
         for record in recorded("runs", method=name):
             told = {key: value for key, value in record.metrics.items() if key != "group"}
             told["unkind"] = 100 * told["unkind_declined"]
+            told["kind"] = 100 * told["kind_declined"]
             told["accuracy"] = 100 * told["pair_accuracy"]
             rows.append(replace(record, metrics={key: told[key] for key in columns}))
     return records(records_table(rows, metrics=columns, decimals=decimals))
+
+
+def groups(runs: Sequence[Run]) -> dict[str, list[str]]:
+    """Runs by the group they stand in: heading → names, in order."""
+    found: dict[str, list[str]] = {}
+    for one in runs:
+        found.setdefault(one.group, []).append(one.name)
+    return found
+
+
+def settings_told(runs: Sequence[Run]) -> str:
+    """The learning rate and the numbers of each run, a line each."""
+    lines = []
+    for one in runs:
+        numbers = ", ".join(f"{name} {number:g}" for name, number in one.settings["numbers"].items())
+        lines.append(f"  {one.name:15} rate {one.settings['rate']:<7g} {numbers}")
+    return "\n".join(lines)
 
 
 def differences(groups: Mapping[str, Sequence[str]], *, alt: str) -> Picture:
@@ -137,3 +172,57 @@ def decline_curves() -> Picture:
         f"The declines: {_ends('decline_shift', 'nats')} The stories: {_ends('story_shift', 'nats')}",
     )
     return beside(shares, shifts)
+
+
+def wordings_told() -> str:
+    """The mean log-ratio of each wording of a preferred decline, by run and seed, as lines of one width."""
+    lines = ["preferred declines by their wording: mean log-ratio (nats), by seed"]
+    for name in WORDED:
+        for record in recorded("wordings", method=name):
+            shifts = "".join(f"{record.metrics[wording]:+8.1f}" for wording in DECLINES)
+            lines.append(f"  {name:8} seed {record.seed}{shifts}".replace("-", "−"))
+    return "\n".join(lines)
+
+
+def course_curves() -> Picture:
+    """The mean log-ratio of chosen and rejected answers along the training, by β."""
+    panels = []
+    for record in ("β = 1", "β = 0.1"):
+        ways = [found.metrics for found in recorded("course", method=record)]
+        curves = [
+            Curve("chosen", "data", ways[0]["step"], [way["chosen"] for way in ways]),
+            Curve("rejected", "loss", ways[0]["step"], [way["rejected"] for way in ways]),
+        ]
+        ends = [float(curve.ys[:, -1].mean()) for curve in curves]
+        panels.append(
+            training_curves(
+                curves,
+                levels=[Level("as before", 0.0)],
+                xlabel="step",
+                ylabel=f"mean log-ratio, {record} (nats)",
+                alt=f"Mean log-ratio of the chosen and the rejected answers of each batch along DPO's training with "
+                f"{record}. At the end the chosen stand at {ends[0]:.2f} nats, the rejected at {ends[1]:.2f}.".replace(
+                    "-", "−"
+                ),
+            )
+        )
+    return beside(*panels)
+
+
+def hunt_curves() -> Picture:
+    """The bug hunt's two trainings, from the records."""
+    wrong, right = (
+        [dict(one.metrics) for one in recorded("bug hunt", method=way)] for way in ("wrong", "right")
+    )
+    return symptom_figures(wrong, right)
+
+
+def read_along(pipeline: Pipeline, asked: Sequence[Request], names: Mapping[str, str]) -> Picture:
+    """What policies write for the same requests, one policy at a time under a slider; names: run → what the slider reads."""
+    shown = [
+        samples_table(
+            [(request.text, {title: answers_of(pipeline, request, [name])[name]}) for request in asked]
+        )
+        for name, title in names.items()
+    ]
+    return frames(shown, list(names.values()), label="written by")

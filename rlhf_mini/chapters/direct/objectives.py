@@ -7,7 +7,9 @@ number builds only the runs that use it.
 from collections.abc import Callable, Mapping
 from functools import partial
 
+import torch
 from torch import Tensor
+from torch.nn.functional import logsigmoid
 
 from rlhf_mini import losses
 from rlhf_mini.methods.dpo import Compared, Objective
@@ -71,6 +73,30 @@ def cpl(pair: Compared, *, temperature: float, conservatism: float) -> Tensor:
     return losses.contrastive_preference_loss(*pair.logps, temperature=temperature, conservatism=conservatism)
 
 
+def fading_dpo(pair: Compared, *, kl_weight: float) -> Tensor:
+    """DPO with 1 − σ(βh) where it has −log σ(βh): the gradient fades on both sides, as KTO's does. Nobody's method."""
+    chosen, rejected = pair.log_ratios
+    return torch.sigmoid(kl_weight * (rejected - chosen))
+
+
+def apart_dpo(pair: Compared, *, kl_weight: float) -> Tensor:
+    """DPO's −log σ on each answer of a pair by itself, as KTO judges them. Nobody's method."""
+    chosen, rejected = pair.log_ratios
+    return -(logsigmoid(kl_weight * chosen) + logsigmoid(-kl_weight * rejected)) / 2
+
+
+def kto_at_zero(pair: Compared, *, kl_weight: float) -> Tensor:
+    """KTO on both answers of a pair with the baseline z₀ at 0: `apart_dpo` and `fading_dpo` in one."""
+    zero = pair.chosen.new_zeros(())
+    chosen, rejected = (
+        losses.kto_loss(
+            log_ratio, torch.full_like(log_ratio, good, dtype=torch.bool), zero, kl_weight=kl_weight
+        )
+        for log_ratio, good in zip(pair.log_ratios, (True, False), strict=True)
+    )
+    return (chosen + rejected) / 2
+
+
 RPO = {
     "RPO, backward": losses.rpo_backward_kl_loss,
     "RPO, forward": losses.rpo_forward_kl_loss,
@@ -98,6 +124,9 @@ OBJECTIVES: Mapping[str, Callable[..., Tensor]] = {
     "SimPO": simpo,
     "ORPO": orpo,
     "CPL": cpl,
+    "DPO, fading": fading_dpo,
+    "DPO, apart": apart_dpo,
+    "KTO at zero": kto_at_zero,
 }
 
 

@@ -88,7 +88,7 @@ QUIZ = (
         options=(
             (
                 "DPO is the better method.",
-                "One task, one pair of tuned runs. With a PPO that was tuned further, Xu et al. (2024) found it ahead on several tasks, code among them.",
+                "One task, one pair of tuned runs. With a PPO that was tuned further, Xu et al. (2024) found it ahead on all their tasks, code among them.",
             ),
             (
                 "DPO is faster and better.",

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from rlhf_mini.chapters.direct import toy, toy_data
+from rlhf_mini.chapters.direct import toy, toy_data, toy_noise
 from rlhf_mini.pipeline import Pipeline
 
 
@@ -34,3 +34,8 @@ def sources(pipeline: Pipeline) -> dict[str, Any]:
 def deterministic(pipeline: Pipeline) -> dict[str, Any]:
     """`toy_data.deterministic`: labels that never err."""
     return toy_data.deterministic(seed=pipeline.seed)
+
+
+def turned(pipeline: Pipeline) -> dict[str, float]:
+    """`toy_noise.turned`: a share of the labels turned round."""
+    return toy_noise.turned(seed=pipeline.seed)
