@@ -20,15 +20,19 @@ from rlhf_mini.chapters.filtering import (
     runs,
     training,
 )
-from rlhf_mini.data.chat import pack_texts
-from rlhf_mini.evaluation.policy import Judged
+from rlhf_mini.data.chat import draw, pack_texts
+from rlhf_mini.evaluation.policy import Judged, Pool
 from rlhf_mini.evaluation.records import Record
-from rlhf_mini.methods.answers import Answers
+from rlhf_mini.methods import raft as raft_module
+from rlhf_mini.methods import rest as rest_module
+from rlhf_mini.methods.answers import Answers, draw_answers
+from rlhf_mini.models import copy_of
 from rlhf_mini.worlds import stories
 from rlhf_mini.worlds.stories.plots import DECLINES
 from tests.chapters.verdicts import filtering as verdicts
 
 STORY = "A fox came to live near the lake. The fox felt proud all week."
+POOL = Pool(["p", "q"], [["a"], ["b"]], torch.tensor([[1.0], [2.0]]), torch.zeros(2, 1))
 KIND, UNKIND = (stories.Request("fox", "kite", "proud", unkind=deed) for deed in (None, "steal"))
 
 
@@ -36,9 +40,9 @@ KIND, UNKIND = (stories.Request("fox", "kite", "proud", unkind=deed) for deed in
 def tiny(built, monkeypatch):
     """The miniature pipeline with small batches and few repetitions."""
     monkeypatch.setattr(training, "BATCH", 2)
+    monkeypatch.setattr(training, "WATCHED", 2)
     monkeypatch.setattr(looks, "REPEATED", 2)
     monkeypatch.setattr(looks, "AGAIN", 3)
-    monkeypatch.setattr(choosing, "PROMPTS", 3)
     monkeypatch.setattr(choosing, "NUMBERS", (1, 2, 4))
     return built
 
@@ -60,6 +64,74 @@ def test_every_method_draws_as_many_as_ppo(built):
         assert drawn == list(data.rounds_of_prompts(built, rounds=1, samples=samples)(1))
 
 
+def test_what_does_not_divide_is_dealt_out_too(built):
+    everything = list(data.rounds_of_prompts(built, rounds=1)(1))
+    prompts_of = data.rounds_of_prompts(built, rounds=3)
+    parts = [list(prompts_of(number)) for number in (1, 2, 3)]
+    assert [len(part) for part in parts] == [1, 1, 2]  # four prompts
+    assert [prompt for part in parts for prompt in part] == everything
+    # six of sixteen answers are spent otherwise: ten are left, and two prompts of four
+    assert list(data.rounds_of_prompts(built, rounds=1, spent=6)(1)) == everything[:2]
+    with pytest.raises(ValueError, match="16 answers less 14 are 0 prompts of 4: too few for 1 rounds"):
+        data.rounds_of_prompts(built, rounds=1, spent=14)
+
+
+def test_what_draws_once_draws_the_very_same_answers(tiny, monkeypatch):
+    drawn = []
+
+    def watched(*where, **how):
+        drawn.append(draw_answers(*where, **how))
+        return drawn[-1]
+
+    for module in (raft_module, rest_module):
+        monkeypatch.setattr(module, "draw_answers", watched)
+    nothing = {"on_round": lambda number, entry: None, "rate": 1e-9}
+    for method, settings in (
+        (training.in_batches, {"iterations": 1, "samples": 4}),
+        (training.in_grows, {"grows": 1, "thresholds": [-1.0], "decay": 1.0}),
+    ):
+        method(tiny, copy_of(tiny.policy("sft")), **nothing, **settings)
+    kept = data.answers_of_sft(tiny)
+    assert [answers.texts for answers in drawn] == [kept.texts] * 2
+
+
+def test_a_run_that_stops_itself_pays_for_its_looks(tiny, monkeypatch):
+    asked = []
+
+    def watched(pipeline, policy):
+        asked.append(training.WATCHED)
+        return float(len(asked))  # rises, so that nothing is undone and all looks are taken
+
+    monkeypatch.setattr(training, "watched_reward", watched)
+    real, drawn = rest_module.draw_answers, []
+
+    def counted(policy, tokenizer, prompts, *rest, config, **how):
+        drawn.append(len(prompts) * config.samples)
+        return real(policy, tokenizer, prompts, *rest, config=config, **how)
+
+    monkeypatch.setattr(rest_module, "draw_answers", counted)
+    training.in_grows(
+        tiny, copy_of(tiny.policy("sft")), lambda number, entry: None,
+        grows=2, thresholds=[-1.0], rate=1e-3, decay=1.0, samples=2, stops=True,
+    )  # fmt: skip
+    assert asked == [2, 2, 2]  # before the first Improve and after each
+    assert sum(drawn) + sum(asked) == data.budget(tiny)
+
+
+def test_the_watched_reward_is_that_of_the_reward_model_on_prompts_of_its_own(tiny, monkeypatch):
+    seen = []
+
+    def watched(policy, tokenizer, prompts, *rest, **how):
+        seen.append(list(prompts))
+        return draw_answers(policy, tokenizer, prompts, *rest, **how)
+
+    monkeypatch.setattr(training, "draw_answers", watched)
+    policy = tiny.policy("sft")
+    assert training.watched_reward(tiny, policy) == training.watched_reward(tiny, policy)
+    judged = {request.text for again in (False, True) for request in looks.requests(tiny, rehearsal=again)}
+    assert not set(seen[0]) & {*judged, *data.rounds_of_prompts(tiny, rounds=1)(1)}
+
+
 def test_the_answers_are_kept_with_the_rewards_of_the_reward_model(built):
     answers = data.answers_of_sft(built, samples=4)
     again = data.answers_of_sft(built, samples=4)
@@ -79,12 +151,14 @@ def test_the_prompts_are_training_prompts(built):
     assert len(looks.requests(built, times=1)) == built.profile.test_prompts
 
 
-def test_the_scale_leaves_nearly_all_rewards_between_its_ends(built):
-    scale, rewards = data.reward_scale(built), data.answers_of_sft(built).rewards
-    low, high = rewards.flatten().quantile(torch.tensor(data.ENDS)).tolist()
-    assert (scale.low, scale.high) == (pytest.approx(low), pytest.approx(high))
-    assert float(scale(rewards).min()) == 0.0
-    assert float(scale(rewards).max()) == 1.0
+def test_the_scale_ends_where_the_test_pairs_do(built):
+    scale, pairs = data.reward_scale(built), built.preferences("test")
+    texts = [*pairs["chosen"], *pairs["rejected"]]
+    packed = pack_texts(built.tokenizer(), [*pairs["prompt"], *pairs["prompt"]], texts)
+    rewards = sorted(data.reward_of(built)(packed).tolist())
+    # of 32 rewards the 0.5% quantile lies 0.155 of the way from the lowest to the next
+    assert scale.low == pytest.approx(rewards[0] + 0.155 * (rewards[1] - rewards[0]), abs=1e-4)
+    assert scale.high == pytest.approx(rewards[-1] - 0.155 * (rewards[-1] - rewards[-2]), abs=1e-4)
 
 
 # --------------------------------------------------------------------------------- the methods
@@ -162,6 +236,20 @@ def test_declines_are_counted_on_either_kind():
     assert looks.declines(judged) == {"unkind_declined": 0.5, "kind_declined": 0.5}
 
 
+def test_a_rehearsal_looks_at_other_requests_throughout(tiny, monkeypatch):
+    asked = []
+
+    def watched(policy, tokenizer, prompts, **how):
+        asked.append(list(prompts))
+        return draw(policy, tokenizer, prompts, **how)
+
+    monkeypatch.setattr(looks, "draw", watched)
+    for rehearsal in (False, True):
+        looks.look(tiny, tiny.policy("sft"), rehearsal=rehearsal)
+    assert len(asked) == 2
+    assert asked[0] != asked[1]
+
+
 def test_variety_is_that_of_answers_to_one_request(tiny, monkeypatch):
     texts = ["a b c", "a b c", "a b d", "x y z", "x y z", "x y z"]
     monkeypatch.setattr(looks, "response_texts", lambda tokenizer, drawn: texts)
@@ -172,11 +260,17 @@ def test_variety_is_that_of_answers_to_one_request(tiny, monkeypatch):
     assert found["distinct_2"] == pytest.approx(5 / 12)
 
 
-def test_best_of_n_rises_in_the_reward_model_s_opinion(tiny):
+def test_best_of_n_rises_in_the_reward_model_s_opinion(tiny, monkeypatch):
     curve = tiny.measured(choosing.best_of_n)
     assert curve["n"] == [1.0, 2.0, 4.0]
     assert curve["proxy"] == sorted(curve["proxy"])
     assert curve["kl"][0] == 0.0
+    # one answer is any answer: the mean of the pool, to the same requests that policies are judged on
+    monkeypatch.setattr(choosing, "NUMBERS", (1,))
+    seen = []
+    monkeypatch.setattr(choosing, "sample_pool", lambda *where, **how: seen.append(where[2]) or POOL)
+    assert choosing.best_of_n(tiny)["gold"] == [pytest.approx(1.5)]
+    assert seen == [looks.requests(tiny)]
 
 
 @pytest.mark.parametrize(("kl", "gold"), [(0.0, 1.0), (0.5, 2.0), (1.0, 3.0), (1.5, 2.5), (9.0, 2.0)])

@@ -15,7 +15,7 @@ def short(built, monkeypatch):
     monkeypatch.setattr(arithmetic, "PROBLEMS", 56)
     monkeypatch.setattr(arithmetic, "HELD_OUT", 12)
     monkeypatch.setattr(arithmetic, "START_EPOCHS", 1)
-    monkeypatch.setattr(arithmetic, "SHOWN", 1)
+    monkeypatch.setattr(arithmetic, "DEMONSTRATIONS", 70)
     monkeypatch.setattr(arithmetic, "LOOKS", 16)
     monkeypatch.setattr(arithmetic, "BATCH", 16)
     return built
@@ -24,21 +24,33 @@ def short(built, monkeypatch):
 # --------------------------------------------------------------------------------- the start
 
 
-def test_demonstrations_take_the_numbers_in_any_order_and_some_go_wrong(built):
+def test_demonstrations_take_the_numbers_in_either_order_and_some_go_wrong(built):
     prompts, solutions = arithmetic.demonstrations(built)
-    assert len(prompts) == len(solutions) == arithmetic.SHOWN * arithmetic.PROBLEMS
+    assert len(prompts) == len(solutions) == len(set(prompts)) == arithmetic.DEMONSTRATIONS
     verdicts = [sums.relabel(prompt, text) == RIGHT for prompt, text in zip(prompts, solutions, strict=True)]
-    # 1,680 draws: the standard error is 0.012, and four of them are allowed for
-    assert sum(verdicts) / len(verdicts) == pytest.approx(1 - arithmetic.ERROR_RATE, abs=0.048)
+    # 2,500 draws: the standard error is 0.01, and four of them are allowed for
+    assert sum(verdicts) / len(verdicts) == pytest.approx(1 - arithmetic.ERROR_RATE, abs=0.04)
     pairs = [pair for pair, good in zip(zip(prompts, solutions, strict=True), verdicts, strict=True) if good]
-    turned = [text for prompt, text in pairs if text != sums.read_sum(prompt).solution]
-    assert 0.4 < len(turned) / len(pairs) < 0.95  # most orders of three numbers are not the first
+    asked = [sums.read_sum(prompt).numbers for prompt, _ in pairs]
+    ways = [(Sum(numbers).solution, Sum(numbers[::-1]).solution) for numbers in asked]
+    differing = [(text, *both) for (_, text), both in zip(pairs, ways, strict=True) if both[0] != both[1]]
+    assert all(text in (first, second) for text, first, second in differing)
+    # over 1,000 fair coins: the standard error is below 0.016
+    assert sum(text == second for text, _, second in differing) / len(differing) == pytest.approx(
+        0.5, abs=0.064
+    )
     assert not any(sums.is_held_out(sums.read_sum(prompt)) for prompt in prompts)
 
 
+def test_what_is_asked_for_in_the_rounds_was_demonstrated(built):
+    asked = [problem.text for problem in arithmetic.problems(built)]
+    assert asked == arithmetic.demonstrations(built)[0][: arithmetic.PROBLEMS]
+
+
 def test_a_right_sum_in_any_order_has_the_right_answer():
-    for order in ((3, 8, 9), (9, 3, 8), (8, 9, 3)):
-        assert sums.relabel("3+8+9", Sum(order).solution) == RIGHT
+    by_column = "7+8=15 5+2+1=8 =85"  # each column in an order of its own
+    for text in (Sum((27, 58)).solution, Sum((58, 27)).solution, by_column):
+        assert sums.relabel("27+58", text) == RIGHT
 
 
 def test_problems_for_rehearsal_are_others(built):
@@ -52,8 +64,8 @@ def test_problems_for_rehearsal_are_others(built):
 
 def test_the_checker_asks_for_the_answer_alone():
     words = arithmetic.tokenizer()
-    texts = ["9+3+8=20 =20", "=20", "3+8+9=20 =21", "3+8+9=21 =20"]
-    scores = arithmetic.checker()(pack_texts(words, ["3+8+9"] * 4, texts))
+    texts = ["8+7=15 5+2+1=8 =85", "=85", "7+8=15 2+5+1=8 =86", "7+8=16 2+5+1=8 =85"]
+    scores = arithmetic.checker()(pack_texts(words, ["27+58"] * 4, texts))
     assert scores.tolist() == [1.0, 1.0, 0.0, 1.0]
 
 
@@ -109,6 +121,14 @@ def test_rounds_are_told_about_from_the_start_on(short):
         assert {"pass_1", "pass_16", "differ", "train"} <= set(history[0])
 
 
+def test_a_round_is_the_usual_one_but_for_what_a_run_changes():
+    usual = arithmetic.settings(**arithmetic.ROUND)
+    assert (usual.drawing.samples, usual.most, usual.threshold) == (arithmetic.SAMPLES, arithmetic.MOST, 0.5)
+    changed = arithmetic.settings(**{**arithmetic.ROUND, "most": 1, "rate": 0.25, "epochs": 7})
+    assert (changed.most, changed.sft.optimizer.learning_rate, changed.sft.epochs) == (1, 0.25, 7)
+    assert changed.drawing == usual.drawing
+
+
 @pytest.mark.slow  # tiny trainings
 def test_from_base_and_from_the_last_differ_in_what_is_fine_tuned(short, monkeypatch):
     seen = []
@@ -129,7 +149,7 @@ def test_from_base_and_from_the_last_differ_in_what_is_fine_tuned(short, monkeyp
 
 def test_all_methods_draw_as_many_solutions():
     drawn = {
-        name: run.get("rounds", arithmetic.ROUNDS) * run.get("samples", arithmetic.SAMPLES)
+        name: run.get("rounds", arithmetic.ROUNDS) * run.get("samples", arithmetic.ROUND["samples"])
         for name, run in arithmetic.METHODS.items()
     }
     assert set(drawn.values()) == {arithmetic.ROUNDS * arithmetic.SAMPLES}

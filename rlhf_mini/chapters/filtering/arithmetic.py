@@ -1,8 +1,9 @@
 """Sums: expert iteration, where a checker says what is right and a right answer can be written in many ways.
 
-The start is a small model that has read faulty solutions. A demonstration may take the numbers in any order, so that
-three digits can be added up in as many as six ways, all of them right: what a checker of answers cannot tell apart,
-a policy may forget. Every method then draws as many solutions from it, and learns from what came out right.
+The start is a small model that has read faulty solutions. A demonstration may take the two numbers in either order,
+and a policy may do so column by column, so that two digits each can be added up in four ways, all of them right: what
+a checker of answers cannot tell apart, a policy may forget. Every method then draws as many solutions from it, and
+learns from what came out right.
 """
 
 import json
@@ -27,13 +28,18 @@ from rlhf_mini.pipeline import Pipeline
 from rlhf_mini.worlds import sums
 from rlhf_mini.worlds.sums import RIGHT, Level, Sum
 
-LEVEL = Level(numbers=3, digits=1)
-PROBLEMS, HELD_OUT = 560, 140  # for training, of the 583 that there are; held out, half of them for rehearsal
-SHOWN = 3  # demonstrations of each training problem
-ERROR_RATE, START_EPOCHS, START_BATCH = 0.4, 12, 28
+LEVEL = Level(numbers=2, digits=2)
+DEMONSTRATIONS, ERROR_RATE = 2500, 0.5
+START_EPOCHS, START_BATCH = 10, 28
+PROBLEMS, HELD_OUT = (
+    560,
+    140,
+)  # of those demonstrated, asked for in every round; held out, half of them for rehearsal
 MAX_NEW_TOKENS = 24
 ROUNDS, SAMPLES, MOST = 5, 8, 4  # of expert iteration: solutions a problem and round, and how many are kept
-EPOCHS, BATCH, RATE = 3, 32, 1e-3
+BATCH = 32
+# One round, unless a run says otherwise; a threshold below 0 keeps what is wrong, too.
+ROUND: Mapping[str, Any] = {"samples": SAMPLES, "most": MOST, "epochs": 3, "threshold": 0.5, "rate": 1e-3}
 LOOKS = 32  # solutions to each held-out problem, when a policy is judged
 PASSES = (1, 4, 16)
 
@@ -46,15 +52,18 @@ def tokenizer() -> PreTrainedTokenizerBase:
 def problems(pipeline: Pipeline, *, held_out: bool = False, rehearsal: bool = False) -> list[Sum]:
     """The sums that are trained on, or those that nobody was shown; for `rehearsal` the first half of the latter."""
     if not held_out:
-        return sums.draw_sums(PROBLEMS, LEVEL, seed=pipeline.seed_for("chapter 09 sums"))
+        return _demonstrated(pipeline)[:PROBLEMS]
     drawn = sums.draw_sums(HELD_OUT, LEVEL, seed=0, held_out=True)
     return drawn[: HELD_OUT // 2] if rehearsal else drawn[HELD_OUT // 2 :]
 
 
+def _demonstrated(pipeline: Pipeline) -> list[Sum]:
+    return sums.draw_sums(DEMONSTRATIONS, LEVEL, seed=pipeline.seed_for("chapter 09 sums"))
+
+
 def demonstrations(pipeline: Pipeline) -> tuple[list[str], list[str]]:
-    """Prompts and worked solutions, several a problem, the numbers taken in any order; a share of them goes wrong."""
-    rng = pipeline.rng("chapter 09 orders")
-    shown = [problem for problem in problems(pipeline) for _ in range(SHOWN)]
+    """Prompts and worked solutions, one a problem, the numbers taken in either order; a share of them goes wrong."""
+    rng, shown = pipeline.rng("chapter 09 orders"), _demonstrated(pipeline)
     turned = [Sum(tuple(rng.sample(problem.numbers, len(problem.numbers)))) for problem in shown]
     seed = pipeline.seed_for("chapter 09 demonstrations")
     return [problem.text for problem in shown], sums.demonstrate(turned, error_rate=ERROR_RATE, seed=seed)
@@ -170,13 +179,13 @@ def checker() -> Score:
     return text_score(tokenizer(), lambda prompt, text: float(sums.relabel(prompt, text) == RIGHT))
 
 
-def settings(*, samples: int, most: int, epochs: int, threshold: float) -> ExpertIterationConfig:
+def settings(*, samples: int, most: int, epochs: int, threshold: float, rate: float) -> ExpertIterationConfig:
     """One round: draw, keep what lies above the threshold, fine-tune."""
-    rate = OptimizerConfig(learning_rate=RATE, warmup_steps=4, final_fraction=0.1)
+    optimizer = OptimizerConfig(learning_rate=rate, warmup_steps=4, final_fraction=0.1)
     return ExpertIterationConfig(
         rounds=1,
         drawing=Drawing(samples=samples, temperature=1.0, max_new_tokens=MAX_NEW_TOKENS),
-        sft=SFTConfig(epochs=epochs, batch=BATCH, optimizer=rate),
+        sft=SFTConfig(epochs=epochs, batch=BATCH, optimizer=optimizer),
         threshold=threshold,
         most=most,
     )
@@ -188,19 +197,18 @@ def improved(
     *,
     again_from_base: bool,
     rounds: int = ROUNDS,
-    samples: int = SAMPLES,
-    most: int = MOST,
-    epochs: int = EPOCHS,
-    threshold: float = 0.5,
+    rehearsal: bool = False,
+    **changes: Any,
 ) -> None:
     """A kept policy after rounds of learning from its own solutions, and what was seen of it after each.
 
-    `again_from_base`: every round fine-tunes the start (ReST-EM); otherwise the policy that drew. A threshold below 0
-    keeps what is wrong, too.
+    - `again_from_base`: every round fine-tunes the start (ReST-EM); otherwise the policy that drew.
+    - `rehearsal`: which of the held-out problems are looked at.
+    - `changes`: what of `ROUND` is otherwise.
     """
     start, asked = start_of(pipeline), [problem.text for problem in problems(pipeline)]
     generator = pipeline.generator("chapter 09 rounds")
-    policy, history = start, [look(pipeline, start)]
+    policy, history = start, [look(pipeline, start, rehearsal=rehearsal)]
     for _ in range(rounds):
         policy, (entry,) = expert_iteration(
             start if again_from_base else policy,
@@ -208,10 +216,10 @@ def improved(
             tokenizer(),
             lambda number: asked,
             checker(),
-            config=settings(samples=samples, most=most, epochs=epochs, threshold=threshold),
+            config=settings(**{**ROUND, **changes}),
             generator=generator,
         )
-        history.append({**entry, **look(pipeline, policy)})
+        history.append({**entry, **look(pipeline, policy, rehearsal=rehearsal)})
     policy.save_pretrained(folder)
     (folder / "history.json").write_text(json.dumps(history))
 
@@ -219,12 +227,6 @@ def improved(
 def history_of(pipeline: Pipeline, **run: Any) -> list[dict[str, float]]:
     """What was seen of the start and after each round of a kept run."""
     return json.loads((pipeline.kept(improved, **run) / "history.json").read_text())
-
-
-def longer_start(pipeline: Pipeline, *, epochs: int) -> dict[str, float]:
-    """What is said of a start that was shown the demonstrations for other than the usual number of epochs."""
-    folder = pipeline.kept(weak_start, epochs=epochs)
-    return look(pipeline, freeze(AutoModelForCausalLM.from_pretrained(folder)).to(pipeline.device))
 
 
 METHODS: Mapping[str, dict[str, Any]] = {

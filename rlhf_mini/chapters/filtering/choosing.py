@@ -11,18 +11,18 @@ from rlhf_mini.evaluation.policy import sample_pool
 from rlhf_mini.pipeline import Pipeline
 
 NUMBERS = (1, 2, 4, 8, 16, 32)
-PROMPTS = 96
 
 
 def best_of_n(pipeline: Pipeline) -> dict[str, list[float]]:
     """Gold and proxy of the best of n by the reward model, n of `NUMBERS`, with its price, log n − (n − 1)/n nats.
 
-    Every n is averaged over all choices of n from one pool of answers to held-out requests.
+    Every n is averaged over all choices of n from one pool of answers to the requests that policies are judged on.
+    The price is an upper bound, nearly reached where the same answer is hardly ever drawn twice.
     """
     pool = sample_pool(
         pipeline.policy("sft"),
         pipeline.tokenizer(),
-        looks.requests(pipeline, times=1)[:PROMPTS],
+        looks.requests(pipeline),
         n=NUMBERS[-1],
         score=data.reward_of(pipeline),
         max_new_tokens=pipeline.profile.max_new_tokens,

@@ -1,7 +1,8 @@
 """The chapter's samples: answers to training prompts, scored by the reward model, as many for every method.
 
 What all methods here pay is sampling. Each gets the budget of chapter 05's PPO, one answer an episode, and spends it
-in one draw, in a few Grows or in many small rounds. The prompts are the first of one list for all of them.
+in one draw, in a few Grows or in many small rounds. All methods of this chapter take their prompts from one list, from
+its beginning on, and what draws only once draws the very same answers; PPO has prompts of its own.
 """
 
 import json
@@ -15,12 +16,13 @@ from rlhf_mini.batch import Sequences
 from rlhf_mini.methods.answers import Answers, Drawing, PromptsOf, draw_answers
 from rlhf_mini.methods.rest import RewardScale
 from rlhf_mini.methods.reward_model import scores
-from rlhf_mini.pipeline import Pipeline
+from rlhf_mini.pipeline import Pipeline, pack_pairs
 from rlhf_mini.worlds import stories
 
 SAMPLES = 4  # answers a prompt, where a method does not say otherwise
 TEMPERATURE = 1.0  # what is drawn is the policy itself, as the algebra of filtering asks
 ENDS = (0.005, 0.995)  # the shares of the SFT model's rewards that lie below the scale's two ends
+DRAWING = "chapter 09 training"  # what the random numbers of drawing and training are for
 
 
 def budget(pipeline: Pipeline) -> int:
@@ -33,12 +35,23 @@ def drawing(pipeline: Pipeline, *, samples: int = SAMPLES) -> Drawing:
     return Drawing(samples=samples, temperature=TEMPERATURE, max_new_tokens=pipeline.profile.max_new_tokens)
 
 
-def rounds_of_prompts(pipeline: Pipeline, *, rounds: int, samples: int = SAMPLES) -> PromptsOf:
-    """The prompts of each round, from 1: fresh ones, the rounds' answers adding up to the budget."""
-    each = budget(pipeline) // samples // rounds
-    seed = pipeline.seed_for("chapter 09 prompts")
-    asked = [request.text for request in stories.draw_requests(budget(pipeline) // samples, seed=seed)]
-    return lambda number: asked[(number - 1) * each : number * each]
+def rounds_of_prompts(
+    pipeline: Pipeline, *, rounds: int, samples: int = SAMPLES, spent: int = 0
+) -> PromptsOf:
+    """The prompts of each round, from 1: fresh ones, the rounds' answers adding up to the budget.
+
+    `spent`: answers that a run draws for another purpose, and pays for out of the same budget. Raises ValueError if
+    that leaves a round without a prompt.
+    """
+    count = (budget(pipeline) - spent) // samples
+    if count < rounds:
+        raise ValueError(
+            f"{budget(pipeline)} answers less {spent} are {max(count, 0)} prompts of {samples}: too few for {rounds} rounds"
+        )
+    asked = [
+        request.text for request in stories.draw_requests(count, seed=pipeline.seed_for("chapter 09 prompts"))
+    ]
+    return lambda number: asked[count * (number - 1) // rounds : count * number // rounds]
 
 
 def reward_of(pipeline: Pipeline) -> Callable[[Sequences], Tensor]:
@@ -55,7 +68,7 @@ def drawn_once(pipeline: Pipeline, folder: Path, *, samples: int) -> None:
         rounds_of_prompts(pipeline, rounds=1, samples=samples)(1),
         reward_of(pipeline),
         config=drawing(pipeline, samples=samples),
-        generator=pipeline.generator("chapter 09 answers"),
+        generator=pipeline.generator(DRAWING),
     )
     found = {"prompts": answers.prompts, "texts": answers.texts, "rewards": answers.rewards.tolist()}
     (folder / "answers.json").write_text(json.dumps(found))
@@ -67,7 +80,17 @@ def answers_of_sft(pipeline: Pipeline, *, samples: int = SAMPLES) -> Answers:
     return Answers(found["prompts"], found["texts"], torch.tensor(found["rewards"]))
 
 
+def ends_of_scale(pipeline: Pipeline) -> list[float]:
+    """The two rewards beyond which almost none of the SFT model's lies.
+
+    They are read off the pairs on which the reward model was tested, answers of the SFT model that there were before:
+    a method that needs the scale draws no answer more for it.
+    """
+    pairs = pack_pairs(pipeline.tokenizer(), pipeline.preferences("test"))
+    rewards = torch.cat([reward_of(pipeline)(side) for side in (pairs.chosen, pairs.rejected)])
+    return rewards.float().cpu().quantile(torch.tensor(ENDS)).tolist()
+
+
 def reward_scale(pipeline: Pipeline) -> RewardScale:
-    """The scale of all thresholds: 0 and 1 are where almost no reward of the SFT model's lies beyond."""
-    low, high = answers_of_sft(pipeline).rewards.flatten().quantile(torch.tensor(ENDS)).tolist()
-    return RewardScale(low, high)
+    """The scale of all thresholds, in every Grow of every run: 0 and 1 are the `ends_of_scale`."""
+    return RewardScale(*pipeline.measured(ends_of_scale))

@@ -1,7 +1,7 @@
 """What is said of a policy: gold, the reward model's opinion, the distance travelled, and how varied it still is.
 
-Every policy is asked the same held-out requests with the same random numbers. Variety is measured where it would be
-lost: among several answers to one request, and as the entropy of an answer.
+Every policy is asked the same held-out requests, and every draw begins with the same random numbers. Variety is
+measured where it would be lost: among several answers to one request, and as the entropy of an answer.
 """
 
 from typing import Any
@@ -42,7 +42,7 @@ def judged(pipeline: Pipeline, policy: PreTrainedModel, *, rehearsal: bool, time
     )
 
 
-def variety(pipeline: Pipeline, policy: PreTrainedModel) -> dict[str, float]:
+def variety(pipeline: Pipeline, policy: PreTrainedModel, *, rehearsal: bool = False) -> dict[str, float]:
     """How much answers still differ.
 
     - `entropy`: −log π of a sampled answer, nats, on average over held-out requests.
@@ -50,7 +50,8 @@ def variety(pipeline: Pipeline, policy: PreTrainedModel) -> dict[str, float]:
       two of them, |A ∩ B| / |A ∪ B| of their pairs of words.
     - `distinct_2`: different pairs of words over all pairs of words, all answers taken together.
     """
-    asked = [request.text for request in requests(pipeline, times=1)[:REPEATED] for _ in range(AGAIN)]
+    few = requests(pipeline, rehearsal=rehearsal, times=1)[:REPEATED]
+    asked = [request.text for request in few for _ in range(AGAIN)]
     tokenizer = pipeline.tokenizer()
     drawn = draw(
         policy,
@@ -93,6 +94,6 @@ def look(
     training, _ = policy.training, policy.eval()
     with torch.no_grad():
         verdict = judged(pipeline, policy, rehearsal=rehearsal, times=times)
-        found = {**verdict.metrics(), **declines(verdict), **variety(pipeline, policy)}
+        found = {**verdict.metrics(), **declines(verdict), **variety(pipeline, policy, rehearsal=rehearsal)}
     policy.train(training)
     return found

@@ -1,7 +1,7 @@
 """One run of each method of the chapter, all from the SFT model and at one price in samples.
 
-`steps` of a run are (method, what it does); each is a function that trains a policy in place and returns a log, one
-entry a round. The rounds' logs hold what was seen of the policy after the round.
+A method is a function that trains a policy in place and returns a log, one entry a round; of methods without rounds,
+the first and the last step's. `METHODS` names them, and `trained` keeps what comes out.
 """
 
 import json
@@ -17,7 +17,7 @@ from rlhf_mini.chapters.filtering import data, looks
 from rlhf_mini.data.chat import pack_texts
 from rlhf_mini.loop import OptimizerConfig
 from rlhf_mini.losses import advantage_weights
-from rlhf_mini.methods.answers import Answers, best_of_each
+from rlhf_mini.methods.answers import Answers, best_of_each, draw_answers
 from rlhf_mini.methods.mixed_batches import fine_tune_mixed
 from rlhf_mini.methods.raft import RAFTConfig, raft
 from rlhf_mini.methods.rest import ReSTConfig, rest
@@ -26,8 +26,10 @@ from rlhf_mini.methods.sft import SFTConfig
 from rlhf_mini.methods.slic import SLiCConfig, pack_pairs, pairs_of, slic
 from rlhf_mini.models import copy_of
 from rlhf_mini.pipeline import Pipeline
+from rlhf_mini.worlds import stories
 
-BATCH, WARMUP = 32, 4
+BATCH, WARMUP = 16, 2  # small: a high threshold keeps few answers, and a small round draws few
+WATCHED = 128  # answers by which a run that stops itself looks at its own reward, each time
 Log = list[dict[str, Any]]
 OnRound = Callable[[int, dict[str, float]], None]
 
@@ -55,7 +57,12 @@ def in_grows(
     samples: int = data.SAMPLES,
     stops: bool = False,
 ) -> Log:
-    """ReST. One Grow and one threshold are filtering once; `stops` watches the mean reward on prompts of its own."""
+    """ReST, without demonstrations beside what it draws. One Grow and one threshold are filtering once.
+
+    `stops` watches the mean reward on prompts of its own. The answers that it looks at, as often as it may have to, are
+    paid for out of the same budget.
+    """
+    looks_at_most = 1 + grows * len(thresholds) if stops else 0
     config = ReSTConfig(
         grows=grows,
         thresholds=tuple(thresholds),
@@ -66,10 +73,10 @@ def in_grows(
     return rest(
         policy,
         pipeline.tokenizer(),
-        data.rounds_of_prompts(pipeline, rounds=grows, samples=samples),
+        data.rounds_of_prompts(pipeline, rounds=grows, samples=samples, spent=WATCHED * looks_at_most),
         data.reward_of(pipeline),
         config=config,
-        generator=pipeline.generator("chapter 09 training"),
+        generator=pipeline.generator(data.DRAWING),
         scale=data.reward_scale(pipeline),
         evaluate=(lambda model: watched_reward(pipeline, model)) if stops else None,
         on_improve=on_round,
@@ -78,8 +85,16 @@ def in_grows(
 
 def watched_reward(pipeline: Pipeline, policy: PreTrainedModel) -> float:
     """The mean reward of answers to prompts that neither train nor judge: what may be watched while training."""
-    verdict = looks.judged(pipeline, policy, rehearsal=True, times=1)
-    return float(verdict.proxy.mean()) if verdict.proxy is not None else 0.0
+    seed = pipeline.seed_for("chapter 09 prompts watched")
+    watched = draw_answers(
+        policy,
+        pipeline.tokenizer(),
+        [request.text for request in stories.draw_requests(WATCHED, seed=seed)],
+        data.reward_of(pipeline),
+        config=data.drawing(pipeline, samples=1),
+        generator=pipeline.generator("chapter 09 watching"),
+    )
+    return float(watched.rewards.mean())
 
 
 def in_batches(
@@ -104,7 +119,7 @@ def in_batches(
         data.rounds_of_prompts(pipeline, rounds=iterations, samples=samples),
         data.reward_of(pipeline),
         config=config,
-        generator=pipeline.generator("chapter 09 training"),
+        generator=pipeline.generator(data.DRAWING),
         on_round=on_round,
     )
 
@@ -122,8 +137,9 @@ def by_rank(
 ) -> Log:
     """RRHF; a step sees as many answers as a step of the others.
 
-    `per_token` is the published program's way: the best answer's likelihood as a mean over its tokens. It is reached
-    by a ranking weight and a learning rate, as Adam does not see a common factor: both terms times the mean length.
+    `per_token` is nearly the published program's way: the best answer's likelihood as a mean over its tokens. Both
+    terms times a number of tokens, the mean of the best answers, are a sum and a larger ranking weight; neither Adam
+    nor the clipping of a gradient that is long anyhow sees the common factor.
     """
     answers = data.answers_of_sft(pipeline, samples=samples)
     weight = ranking_weight * (mean_length(pipeline, answers) if per_token else 1.0)
@@ -138,7 +154,7 @@ def by_rank(
         pipeline.tokenizer(),
         answers,
         config=config,
-        generator=pipeline.generator("chapter 09 training"),
+        generator=pipeline.generator(data.DRAWING),
     )
     return [{**history[0], "first": 1.0}, history[-1]]
 
@@ -161,12 +177,15 @@ def by_margin(
     epochs: int = 1,
     samples: int = data.SAMPLES,
 ) -> Log:
-    """SLiC on the best and the worst answer to each prompt; the best is also what must not be lost."""
+    """SLiC on the best and the worst answer to each prompt; the best is also what must not be lost.
+
+    A step sees as many answers as a step of the others, two of each of its prompts.
+    """
     ranked = pairs_of(data.answers_of_sft(pipeline, samples=samples))
     tokenizer = pipeline.tokenizer()
     config = SLiCConfig(
         epochs=epochs,
-        batch=fine_tuning(pipeline, rate).batch,
+        batch=max(1, fine_tuning(pipeline, rate).batch // 2),
         optimizer=optimizer(rate),
         margin=margin,
         target_weight=target_weight,
@@ -176,7 +195,7 @@ def by_margin(
         pack_pairs(tokenizer, ranked),
         pack_texts(tokenizer, ranked.prompts, ranked.chosen),
         config=config,
-        generator=pipeline.generator("chapter 09 training"),
+        generator=pipeline.generator(data.DRAWING),
     )
     return [{**history[0], "first": 1.0}, history[-1]]
 
@@ -199,7 +218,7 @@ def by_weight(
         policy,
         pack_texts(pipeline.tokenizer(), everything.prompts, everything.answers),
         config=fine_tuning(pipeline, rate, epochs),
-        generator=pipeline.generator("chapter 09 training"),
+        generator=pipeline.generator(data.DRAWING),
         weights=None if kl_weight is None else weights_of(answers, kl_weight=kl_weight, largest=largest),
     )
     return [{**history[0], "first": 1.0}, history[-1]]
