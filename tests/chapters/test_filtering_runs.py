@@ -352,6 +352,11 @@ def test_records_hold_every_run_and_the_figures_draw_them(on_record):
     assert "unkind: declined (%)" in shown.body
     for drawn in (figures.improve_curves, figures.kl_curves, figures.sum_figure):
         assert drawn().body
+    ends = figures.sum_table()
+    places = [ends.text.index(name) for name in ("the start", *arithmetic.METHODS)]
+    assert places == sorted(places)
+    of_start = [r.metrics["pass_1"][0] for r in on_record if r.method == next(iter(arithmetic.METHODS))]
+    assert f"{sum(of_start) / len(of_start):.2f}" in ends.text
     dots = figures.differences({"once": ["SLiC"]}, alt="SLiC less ReST, by seed, drawn by lot for a test.")
     assert "SLiC" in dots.body
 

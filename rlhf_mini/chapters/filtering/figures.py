@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from rlhf_mini.chapters.filtering import arithmetic
 from rlhf_mini.chapters.filtering.family import CONTROLS, OURS
 from rlhf_mini.evaluation import read_records, records_table
 from rlhf_mini.evaluation.records import Record
@@ -21,6 +22,11 @@ SUM_ROLES = {
     "from base each round": "policy",
     "from the last policy": "data",
     "without the checker": "reference",
+}
+SUM_OUTCOMES = {
+    **{f"pass_{k}": f"pass@{k}" for k in arithmetic.PASSES},
+    "train": "pass@1, training problems",
+    "differ": "two right ones differ",
 }
 KL_AXIS = "KL to the SFT model (nats per answer)"
 
@@ -157,3 +163,16 @@ def sum_figure() -> Picture:
         sum_curves("pass_1", "pass@1"),
         sum_curves("differ", "chance that two right solutions differ"),
     )
+
+
+def sum_table(columns: Mapping[str, str] = SUM_OUTCOMES, *, decimals: int = 2) -> Picture:
+    """The start, and every method on sums after its last round, as a table of the book."""
+    rows = []
+    for name in arithmetic.METHODS:
+        for record in recorded("sums", method=name):
+            first, last = ({key: record.metrics[key][place] for key in columns} for place in (0, -1))
+            if name == next(iter(arithmetic.METHODS)):  # all begin with the same start
+                rows.append(replace(record, method="the start", metrics=first))
+            rows.append(replace(record, metrics=last))
+    rows.sort(key=lambda record: record.method != "the start")
+    return records(records_table(rows, metrics=columns, decimals=decimals))

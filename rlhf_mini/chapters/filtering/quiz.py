@@ -30,7 +30,7 @@ QUIZ = (
         options=(
             (
                 "Nothing: each leads to the filter at its own threshold, whatever came before.",
-                "Yes. That they help in practice is because the limit is not reached: what is rare among the samples is learned better from a policy that is already near it.",
+                "Yes. If they help in practice, it is because the limit is not reached: samples are few, and a training of some steps ends on its way.",
             ),
             (
                 "They multiply: the kept shares of all thresholds do.",
@@ -52,11 +52,11 @@ QUIZ = (
             ),
             (
                 "It refines its reward function from round to round.",
-                "The reward model is trained once and stays as it is. That is why its paper, too, found people's ranking of the variants to differ from the reward's.",
+                "The reward model is trained once and stays as it is. In the paper people ranked the variants otherwise than it did.",
             ),
             (
                 "Unlike PPO it does without live human feedback.",
-                "PPO asks a reward model as well. What ReST saves is sampling: a Grow's answers are used for several Improves.",
+                "PPO asks a reward model as well, and no people. What ReST saves is sampling: a Grow's answers are used for several Improves.",
             ),
             (
                 "It fine-tunes on the policy's own samples above a threshold that rises, and draws anew now and then.",
