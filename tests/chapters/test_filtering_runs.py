@@ -317,6 +317,9 @@ def on_record(built, monkeypatch):
         rng = random.Random(experiment.__name__)
         if experiment is choosing.best_of_n:
             return {name: sorted(rng.random() for _ in range(4)) for name in ("n", "gold", "proxy", "kl")}
+        if experiment is runs.stage_outcome:
+            assert settings == {"stage": "sft", "times": 1}
+            return {name: rng.random() for name in claims.TOLD}
         return {
             name: [
                 {metric: rng.random() for metric in claims.OF_SUMS} for _ in range(run.get("rounds", 5) + 1)
@@ -343,13 +346,16 @@ def test_records_hold_every_run_and_the_figures_draw_them(on_record):
     names = [one.name for one in family.ALL]
     assert all(isinstance(record, Record) for record in on_record)
     assert [r.method for r in on_record if r.experiment == "runs" and r.seed == 0] == names
-    assert {r.method for r in on_record if r.experiment == "rounds"} == set(family.LOOKED)
+    assert {r.method for r in on_record if r.experiment == "rounds"} == {"SFT", *family.LOOKED}
     assert {r.method for r in on_record if r.experiment == "sums"} == set(arithmetic.METHODS)
     shown = figures.table(["SFT", "ReST", "PPO"])
     assert [shown.text.index(name) for name in ("SFT", "ReST", "PPO")] == sorted(
         shown.text.index(name) for name in ("SFT", "ReST", "PPO")
     )
     assert "unkind: declined (%)" in shown.body
+    start = next(r for r in on_record if (r.experiment, r.method) == ("rounds", "SFT"))
+    assert len(start.metrics["gold"]) == 1
+    assert f"from {start.metrics['gold'][0]:.2f} to" in figures.improve_curves().body
     for drawn in (figures.improve_curves, figures.kl_curves, figures.sum_figure):
         assert drawn().body
     ends = figures.sum_table()

@@ -3,7 +3,7 @@
 from typing import Any
 
 from rlhf_mini.chapters.claims import Claim, records_of
-from rlhf_mini.chapters.filtering import arithmetic, choosing, measures
+from rlhf_mini.chapters.filtering import arithmetic, choosing, measures, runs
 from rlhf_mini.chapters.filtering.family import ALL, LOOKED, OURS, run
 from rlhf_mini.evaluation.records import Record
 from rlhf_mini.pipeline import Pipeline
@@ -102,7 +102,7 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         "sums",
-        "On sums five rounds of expert iteration raise pass@1 on held-out problems by at least 0.05, from the start anew or from the last "
+        "On sums five rounds of expert iteration raise pass@1 on held-out problems by at least 0.05, from the start anew and from the last "
         "policy, and as many rounds without the checker do not raise it by 0.05.",
         measures.sums,
         lambda m: (
@@ -120,6 +120,10 @@ def extra_records(pipeline: Pipeline) -> list[Record]:
     for one in ALL:
         told = one.measured(pipeline)
         tables["runs", one.name] = {"group": one.group or OURS, **{name: told[name] for name in TOLD}}
+    start = pipeline.measured(
+        runs.stage_outcome, stage="sft", times=1
+    )  # on the requests of the rounds' looks
+    tables["rounds", "SFT"] = {metric: [start[metric]] for metric in OF_ROUNDS if metric in start}
     for name in LOOKED:
         seen = run(name).seen(pipeline)
         tables["rounds", name] = {metric: [entry[metric] for entry in seen] for metric in OF_ROUNDS}

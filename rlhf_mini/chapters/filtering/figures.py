@@ -82,9 +82,9 @@ def _level(label: str, name: str, metric: str, role: str) -> Level:
 
 def _by_round(name: str, metric: str) -> tuple[list[int], list[list[float]]]:
     """A number of the SFT model and after each Improve or iteration of a run, a list a seed."""
-    before = by_seed("SFT")
+    before = {record.seed: record.metrics for record in recorded("rounds", method="SFT")}
     rows = [
-        [before[record.seed][metric], *record.metrics[metric]] for record in recorded("rounds", method=name)
+        [*before[record.seed][metric], *record.metrics[metric]] for record in recorded("rounds", method=name)
     ]
     return list(range(len(rows[0]))), rows
 

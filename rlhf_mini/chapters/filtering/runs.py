@@ -26,6 +26,8 @@ def outcome(pipeline: Pipeline, *, rehearsal: bool = False, **run: Any) -> dict[
     return looks.look(pipeline, policy_of(pipeline, **run), rehearsal=rehearsal, times=looks.JUDGED)
 
 
-def stage_outcome(pipeline: Pipeline, *, stage: str, rehearsal: bool = False) -> dict[str, float]:
-    """What is said of a policy of the pipeline: `sft`, `ppo`."""
-    return looks.look(pipeline, pipeline.policy(stage), rehearsal=rehearsal, times=looks.JUDGED)
+def stage_outcome(
+    pipeline: Pipeline, *, stage: str, rehearsal: bool = False, times: int = looks.JUDGED
+) -> dict[str, float]:
+    """What is said of a policy of the pipeline: `sft`, `ppo`; with `times` 1 on the requests of a look after a round."""
+    return looks.look(pipeline, pipeline.policy(stage), rehearsal=rehearsal, times=times)
