@@ -4,6 +4,7 @@ All draw as many answers, and all start from the SFT model. What is tried before
 seed 0 and judged by requests that no table is made of, `rehearsal=True`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,7 +27,9 @@ class Run:
 
     def measured(self, pipeline: Pipeline, *, rehearsal: bool = False) -> dict[str, float]:
         """What is said of the run's policy; trained once, judged once on either requests, and kept."""
-        measure = runs.stage_outcome if "stage" in self.settings else runs.outcome
+        measure: Callable[..., dict[str, float]] = (
+            runs.stage_outcome if "stage" in self.settings else runs.outcome
+        )
         other = {"rehearsal": True} if rehearsal else {}
         return pipeline.measured(measure, **other, **self.settings)
 
