@@ -5,27 +5,34 @@ import torch
 
 from rlhf_mini.chapters.filtering import arithmetic
 from rlhf_mini.data.chat import pack_texts
+from rlhf_mini.pipeline import Pipeline
 from rlhf_mini.worlds import sums
 from rlhf_mini.worlds.sums import RIGHT, Sum
 
 
 @pytest.fixture
-def short(built, monkeypatch):
-    """The miniature pipeline with few problems and solutions."""
+def light(miniature, tmp_path):
+    """The miniature pipeline; sums need none of its stages."""
+    return Pipeline(miniature, cache=tmp_path)
+
+
+@pytest.fixture
+def short(light, monkeypatch):
+    """The same with few problems and solutions."""
     monkeypatch.setattr(arithmetic, "PROBLEMS", 56)
     monkeypatch.setattr(arithmetic, "HELD_OUT", 12)
     monkeypatch.setattr(arithmetic, "START_EPOCHS", 1)
     monkeypatch.setattr(arithmetic, "DEMONSTRATIONS", 70)
     monkeypatch.setattr(arithmetic, "LOOKS", 16)
     monkeypatch.setattr(arithmetic, "BATCH", 16)
-    return built
+    return light
 
 
 # --------------------------------------------------------------------------------- the start
 
 
-def test_demonstrations_take_the_numbers_in_either_order_and_some_go_wrong(built):
-    prompts, solutions = arithmetic.demonstrations(built)
+def test_demonstrations_take_the_numbers_in_either_order_and_some_go_wrong(light):
+    prompts, solutions = arithmetic.demonstrations(light)
     assert len(prompts) == len(solutions) == len(set(prompts)) == arithmetic.DEMONSTRATIONS
     verdicts = [sums.relabel(prompt, text) == RIGHT for prompt, text in zip(prompts, solutions, strict=True)]
     # 2,500 draws: the standard error is 0.01, and four of them are allowed for
@@ -42,9 +49,9 @@ def test_demonstrations_take_the_numbers_in_either_order_and_some_go_wrong(built
     assert not any(sums.is_held_out(sums.read_sum(prompt)) for prompt in prompts)
 
 
-def test_what_is_asked_for_in_the_rounds_was_demonstrated(built):
-    asked = [problem.text for problem in arithmetic.problems(built)]
-    assert asked == arithmetic.demonstrations(built)[0][: arithmetic.PROBLEMS]
+def test_what_is_asked_for_in_the_rounds_was_demonstrated(light):
+    asked = [problem.text for problem in arithmetic.problems(light)]
+    assert asked == arithmetic.demonstrations(light)[0][: arithmetic.PROBLEMS]
 
 
 def test_a_right_sum_in_any_order_has_the_right_answer():
@@ -53,9 +60,9 @@ def test_a_right_sum_in_any_order_has_the_right_answer():
         assert sums.relabel("27+58", text) == RIGHT
 
 
-def test_problems_for_rehearsal_are_others(built):
+def test_problems_for_rehearsal_are_others(light):
     judged, rehearsed = (
-        arithmetic.problems(built, held_out=True, rehearsal=rehearsal) for rehearsal in (False, True)
+        arithmetic.problems(light, held_out=True, rehearsal=rehearsal) for rehearsal in (False, True)
     )
     assert len(judged) == len(rehearsed) == arithmetic.HELD_OUT // 2
     assert not set(judged) & set(rehearsed)
