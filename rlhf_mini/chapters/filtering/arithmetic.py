@@ -30,7 +30,7 @@ from rlhf_mini.worlds.sums import RIGHT, Level, Sum
 
 LEVEL = Level(numbers=2, digits=2)
 DEMONSTRATIONS, ERROR_RATE = 2500, 0.5
-START_EPOCHS, START_BATCH = 10, 28
+START_EPOCHS, START_BATCH = 16, 28
 PROBLEMS, HELD_OUT = (
     560,
     140,
