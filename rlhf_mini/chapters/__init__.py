@@ -17,6 +17,7 @@ ROOMS = MappingProxyType(
         "05": "ppo",
         "06": "llama2",
         "07": "direct",
+        "08": "hindsight",
     }
 )
 

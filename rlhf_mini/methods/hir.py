@@ -308,7 +308,8 @@ def hir(
     - `on_round`: called after each round; what it adds to the entry stays in the log.
 
     An entry holds the share `fulfilled` of outputs whose first row is under the instruction that was asked,
-    the number of `rows`, and the terms of the last step.
+    the number of `rows`, and the terms of the last step. A round with fewer rows than a batch trains nothing,
+    and its entry has no terms.
     """
     log: list[dict[str, float]] = []
     for number in range(1, config.rounds + 1):
@@ -325,10 +326,13 @@ def hir(
         found = [relabel(*task, output) for task, output in zip(tasks, outputs, strict=True)]
         right = [bool(rows) and rows[0].fulfilled == task[0] for task, rows in zip(tasks, found, strict=True)]
         rows = [row for several in found for row in several]
-        history = train_on_hindsight(
-            policy, tokenizer, rows, ask=ask, config=config, generator=generator, contrast=contrast
-        )
-        terms = {name: value for name, value in history[-1].items() if name.endswith(("loss", "entropy"))}
-        log.append({"fulfilled": sum(right) / len(right), "rows": float(len(rows)), **terms})
+        entry = {"fulfilled": sum(right) / len(right), "rows": float(len(rows))}
+        if len(rows) >= config.batch:
+            history = train_on_hindsight(
+                policy, tokenizer, rows, ask=ask, config=config, generator=generator, contrast=contrast
+            )
+            last = history[-1]
+            entry |= {name: value for name, value in last.items() if name.endswith(("loss", "entropy"))}
+        log.append(entry)
         on_round(number, log[-1])
     return log
