@@ -39,7 +39,7 @@ MAX_NEW_TOKENS = 24
 ROUNDS, SAMPLES, MOST = 5, 8, 4  # of expert iteration: solutions a problem and round, and how many are kept
 BATCH = 32
 # One round, unless a run says otherwise; a threshold below 0 keeps what is wrong, too.
-ROUND: Mapping[str, Any] = {"samples": SAMPLES, "most": MOST, "epochs": 3, "threshold": 0.5, "rate": 1e-3}
+ROUND: Mapping[str, Any] = {"samples": SAMPLES, "most": MOST, "epochs": 6, "threshold": 0.5, "rate": 1e-3}
 LOOKS = 32  # solutions to each held-out problem, when a policy is judged
 PASSES = (1, 4, 16)
 

@@ -11,8 +11,8 @@ from typing import Any
 from rlhf_mini.chapters.filtering import runs
 from rlhf_mini.pipeline import Pipeline
 
-RATE, DECAY = 1e-3, 0.5
-THRESHOLDS = (0.6, 0.75, 0.85)
+RATE, DECAY = 5e-4, 0.5
+THRESHOLDS = (0.75, 0.85, 0.95)
 GROWS = 3
 OURS = "ReST"
 
@@ -66,20 +66,21 @@ REST = (
     _rest("Improves", "stops itself", stops=True, looked=False),
 )
 ONCE = (
-    _rest(
-        "once", "filtered once", grows=1, thresholds=list(THRESHOLDS[-1:]), epochs=3, decay=1.0, looked=False
-    ),
-    _other("once", "best of 4, once", "RAFT", iterations=1, samples=4, rate=RATE),
-    _other("once", "all answers", "weighted", kl_weight=None, largest=1.0, rate=RATE),
-    _other("once", "weighted by advantage", "weighted", kl_weight=0.5, largest=20.0, rate=RATE),
-    _other("once", "RRHF, weight 1", "RRHF", ranking_weight=1.0, rate=RATE),
-    _other("once", "RRHF, weight 100", "RRHF", ranking_weight=100.0, per_token=True, rate=RATE),
-    _other("once", "SLiC", "SLiC", margin=1.0, target_weight=0.1, rate=3e-4),
+    _rest("once", "filtered once", grows=1, thresholds=[0.75], epochs=3, decay=1.0, looked=False),
+    _other("once", "best of 4, once", "RAFT", iterations=1, samples=4, rate=5e-4, epochs=2),
+    _other("once", "all answers", "weighted", kl_weight=None, largest=1.0, rate=5e-4),
+    _other("once", "weighted by advantage", "weighted", kl_weight=0.5, largest=20.0, rate=5e-4),
+    _other("once", "RRHF, weight 1", "RRHF", ranking_weight=1.0, rate=5e-4),
+    _other("once", "RRHF, weight 100", "RRHF", ranking_weight=100.0, per_token=True, rate=1e-4),
+    _other("once", "SLiC", "SLiC", margin=1.0, target_weight=0.5, rate=1e-3),
 )
-ROUNDS = (_other("rounds", "RAFT", "RAFT", iterations=10, samples=4, rate=RATE, looked=True),)
+ROUNDS = (
+    _other("rounds", "RAFT", "RAFT", iterations=10, samples=4, rate=2e-4, looked=True),
+    _other("rounds", "RAFT, too fast", "RAFT", iterations=10, samples=4, rate=5e-4, looked=True),
+)
 CONTROLS = (_rest("control", "learning rate × 1.001", rate=1.001 * RATE, looked=False),)
 ALL = (*STAGES, *REST, *ROUNDS, *ONCE, *CONTROLS)
-LOOKED = (OURS, "RAFT")  # whose rounds are shown
+LOOKED = (OURS, "RAFT", "RAFT, too fast")  # whose rounds are shown
 
 
 def run(name: str) -> Run:
