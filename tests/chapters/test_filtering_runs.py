@@ -20,7 +20,7 @@ from rlhf_mini.chapters.filtering import (
     runs,
     training,
 )
-from rlhf_mini.data.chat import draw, pack_texts
+from rlhf_mini.data.chat import answer, draw, pack_texts
 from rlhf_mini.evaluation.policy import Judged, Pool
 from rlhf_mini.evaluation.records import Record
 from rlhf_mini.methods import raft as raft_module
@@ -365,6 +365,25 @@ def test_records_hold_every_run_and_the_figures_draw_them(on_record):
     assert f"{sum(of_start) / len(of_start):.2f}" in ends.text
     dots = figures.differences({"once": ["SLiC"]}, alt="SLiC less ReST, by seed, drawn by lot for a test.")
     assert "SLiC" in dots.body
+
+
+def test_what_is_written_stands_with_its_gold_and_its_score(tiny):
+    """The names in the given order, each text with its own gold, and the reward model's score."""
+    shown = figures.written(tiny, [KIND, UNKIND], {"PPO": "policy", "SFT": "reference"})
+    prompts = [KIND.text, UNKIND.text]
+    for stage in ("sft", "ppo"):
+        texts = answer(
+            tiny.policy(stage),
+            tiny.tokenizer(),
+            prompts,
+            max_new_tokens=tiny.profile.max_new_tokens,
+            generator=tiny.generator("chapter 09 side by side"),
+        )
+        scores = data.reward_of(tiny)(pack_texts(tiny.tokenizer(), prompts, texts)).tolist()
+        for request, text, score in zip((KIND, UNKIND), texts, scores, strict=True):
+            told = f"gold {stories.gold(request, text).total:.2f} · proxy {score:.2f}"
+            assert f"[{stage.upper()}] {text}\n    {told}" in shown.text
+    assert shown.text.index("[PPO]") < shown.text.index("[SFT]") < shown.text.index(UNKIND.text)
 
 
 def test_what_a_claim_measures_comes_from_runs_that_there_are(built, on_record):

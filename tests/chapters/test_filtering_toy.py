@@ -1,6 +1,7 @@
 """Chapter 09 on the toy language: what filtering does to a distribution; what few samples add."""
 
 import math
+import re
 
 import pytest
 import torch
@@ -139,6 +140,22 @@ def test_the_small_llama_is_the_same_for_the_same_seed():
 
 
 # --------------------------------------------------------------------------------- figures
+
+
+def test_the_slider_shows_each_filter_with_its_price():
+    """A filter costs −log of what it keeps; one that keeps everything costs nothing and changes nothing."""
+    shown = toy_figures.filter_frames(seed=0)
+    told = re.findall(
+        r"(\d+)% kept\).*?mean reward (\S+); each kept text (\S+) times as likely; KL (\S+) nats", shown.text
+    )
+    assert len(told) == len(toy_figures.SHARES)
+    percent, mean, times, price = (list(map(float, row)) for row in zip(*told, strict=True))
+    assert (percent[0], times[0], price[0]) == (100, 1.0, 0.0)
+    assert mean == sorted(mean)
+    assert percent == sorted(percent, reverse=True)
+    for factor, nats in zip(times, price, strict=True):
+        assert nats == pytest.approx(math.log(factor), abs=0.05)
+    assert shown.body.count('class="rm-frame"') == len(told)
 
 
 def test_the_figures_say_what_they_show():

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from transformers import PreTrainedModel
+
 from rlhf_mini.chapters.filtering import runs
 from rlhf_mini.pipeline import Pipeline
 
@@ -32,6 +34,11 @@ class Run:
         )
         other = {"rehearsal": True} if rehearsal else {}
         return pipeline.measured(measure, **other, **self.settings)
+
+    def policy(self, pipeline: Pipeline) -> PreTrainedModel:
+        """The run's policy, frozen; trained once, and kept."""
+        stage = self.settings.get("stage")
+        return pipeline.policy(stage) if stage else runs.policy_of(pipeline, **self.settings)
 
     def seen(self, pipeline: Pipeline) -> list[dict[str, float]]:
         """What its log and a look said after each round; of a run that looked."""

@@ -4,11 +4,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from rlhf_mini.chapters.filtering import arithmetic
-from rlhf_mini.chapters.filtering.family import CONTROLS, OURS
+from rlhf_mini.chapters.filtering import arithmetic, data
+from rlhf_mini.chapters.filtering.family import CONTROLS, OURS, run
+from rlhf_mini.data.chat import answer, pack_texts
 from rlhf_mini.evaluation import read_records, records_table
 from rlhf_mini.evaluation.records import Record
-from rlhf_mini.reader import Curve, Level, Picture, beside, records, seed_dots, training_curves
+from rlhf_mini.pipeline import Pipeline
+from rlhf_mini.reader import (
+    Curve,
+    Level,
+    Picture,
+    Sample,
+    beside,
+    records,
+    samples_table,
+    seed_dots,
+    training_curves,
+)
+from rlhf_mini.worlds.stories import Request, gold
 
 OUTCOMES = {
     "gold": "gold",
@@ -52,6 +65,27 @@ def table(names: Sequence[str], columns: Mapping[str, str] = OUTCOMES, *, decima
             told["overlap"] = 100 * told["overlap"]
             rows.append(replace(record, metrics={key: told[key] for key in columns}))
     return records(records_table(rows, metrics=columns, decimals=decimals))
+
+
+def written(pipeline: Pipeline, asked: Sequence[Request], names: Mapping[str, str]) -> Picture:
+    """What the policies of some runs write for the same requests, with gold and the reward model's score.
+
+    `names`: run → the colour of its card. Every policy has the same random numbers.
+    """
+    tokenizer, prompts = pipeline.tokenizer(), [request.text for request in asked]
+    cards: list[dict[str, Sample]] = [{} for _ in asked]
+    for name, role in names.items():
+        texts = answer(
+            run(name).policy(pipeline),
+            tokenizer,
+            prompts,
+            max_new_tokens=pipeline.profile.max_new_tokens,
+            generator=pipeline.generator("chapter 09 side by side"),
+        )
+        scores = data.reward_of(pipeline)(pack_texts(tokenizer, prompts, texts)).tolist()
+        for card, request, text, score in zip(cards, asked, texts, scores, strict=True):
+            card[name] = Sample(text=text, role=role, gold=gold(request, text).total, proxy=score)
+    return samples_table(list(zip(prompts, cards, strict=True)))
 
 
 def differences(groups: Mapping[str, Sequence[str]], *, alt: str) -> Picture:

@@ -3,12 +3,53 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rlhf_mini.reader.picture import Picture, beside
-from rlhf_mini.reader.plots import Curve, Level, training_curves
+from torch import Tensor
+
+from rlhf_mini.chapters.filtering import toy
+from rlhf_mini.exact import filtered_optimum, kl_divergence
+from rlhf_mini.reader.frames import frames
+from rlhf_mini.reader.picture import Picture, beside, new_figure, picture
+from rlhf_mini.reader.plots import Curve, Level, finish, in_style, training_curves
+from rlhf_mini.reader.style import INK, role_colour
 
 Seeds = Sequence[Mapping[str, Any]]
 ROLES = {"tilted": "policy", "filtered": "data", "best of n": "reward"}
 KL_AXIS = "distance from the first policy, KL (nats per text)"
+
+SHARES = (1.0, 0.7, 0.5, 0.25, 0.125, 0.06)  # of the probability, kept by a filter
+
+
+def filter_frames(*, seed: int) -> Picture:
+    """The probability of every text of the toy language after filters that keep less and less, under a slider."""
+    world = toy.ToyWorld(seed)
+    cuts = [toy.threshold_keeping(world.logp, world.rewards, share) for share in SHARES]
+    filters = [filtered_optimum(world.logp, world.rewards, threshold=cut) for cut in cuts]
+    shares = [float(one.log_partition.exp()) for one in filters]
+    top = max(float(one.logp.exp().max()) for one in filters)
+    pictures = [
+        _texts(world, one.logp, kept=kept, top=top) for one, kept in zip(filters, shares, strict=True)
+    ]
+    return frames(pictures, [f"{kept:.0%} kept" for kept in shares], label="threshold")
+
+
+@in_style
+def _texts(world: toy.ToyWorld, logp: Tensor, *, kept: float, top: float) -> Picture:
+    """Stems over rewards: what each text's probability is now, and a stroke of ink where it was."""
+    now, price = logp.exp().tolist(), abs(float(kl_divergence(logp, world.logp)))
+    before, rewards = world.logp.exp().tolist(), world.rewards.tolist()
+    figure = new_figure(height=2.8)
+    axes = figure.axes[0]
+    axes.vlines(rewards, 0, now, color=role_colour("policy"), linewidth=2.0)
+    axes.scatter(rewards, before, marker="_", s=36, color=INK, linewidth=1.2)
+    axes.set_ylim(0, 1.05 * top)
+    finish(axes, xlabel="reward of the text", ylabel="probability")
+    mean = sum(p * r for p, r in zip(now, rewards, strict=True))
+    told = f"mean reward {mean:.2f}; each kept text {1 / kept:.1f} times as likely; KL {price:.2f} nats"
+    return picture(
+        figure,
+        alt=f"The probability of each of {toy.TEXTS} texts over its reward, {kept:.0%} of the probability kept: {told}.",
+        caption=f"{told[0].upper()}{told[1:]}. Strokes: before.",
+    )
 
 
 def frontier_figure(seeds: Seeds) -> Picture:
