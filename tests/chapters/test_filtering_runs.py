@@ -392,7 +392,8 @@ def test_what_a_claim_measures_comes_from_runs_that_there_are(built, on_record):
         measures.grows,
         measures.thresholds,
         measures.varied,
-        measures.relatives,
+        measures.too_fast,
+        measures.forgotten,
         measures.beside_best_of_n,
         measures.sums,
     ):

@@ -19,7 +19,7 @@ OWN = OpenExercise(
     good_answer=(
         "It asks something that can come out either way, for instance: are four answers to 1,280 prompts worth more than sixteen "
         "to 320? Does joining the demonstrations to every Grow keep the policy more varied, and what does it cost in gold? Is a "
-        "threshold on each prompt's own scale better for the unkind requests, of which an absolute one keeps fewer? On sums: does "
+        "threshold on each prompt's own scale better than an absolute one, of which the highest keeps little but declines? On sums: does "
         "a cap of one right solution a problem keep more ways of writing it than a cap of four? It gives every method the same "
         "number of samples, because these are what such methods pay with, and the same number of tries at its learning rate. It "
         "compares at a matched KL or shows the curve of gold against KL. It has at least three seeds, with their spread beside "

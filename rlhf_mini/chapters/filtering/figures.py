@@ -31,6 +31,13 @@ OUTCOMES = {
     "overlap": "overlap (%)",
     "unkind": "unkind: declined (%)",
 }
+DECLINES = {
+    "gold": "gold",
+    "proxy": "reward model",
+    "kl_k1": "KL (nats)",
+    "unkind": "unkind: declined (%)",
+    "kind": "kind: declined (%)",
+}
 SUM_ROLES = {
     "from base each round": "policy",
     "from the last policy": "data",
@@ -61,8 +68,12 @@ def table(names: Sequence[str], columns: Mapping[str, str] = OUTCOMES, *, decima
     for name in names:
         for record in recorded("runs", method=name):
             told = {key: value for key, value in record.metrics.items() if key != "group"}
-            told["unkind"] = 100 * told["unkind_declined"]
-            told["overlap"] = 100 * told["overlap"]
+            for short, name in (
+                ("unkind", "unkind_declined"),
+                ("kind", "kind_declined"),
+                ("overlap", "overlap"),
+            ):
+                told[short] = 100 * told[name]
             rows.append(replace(record, metrics={key: told[key] for key in columns}))
     return records(records_table(rows, metrics=columns, decimals=decimals))
 
@@ -142,13 +153,13 @@ def improve_curves() -> Picture:
 
 
 def kl_curves() -> Picture:
-    """Gold and the reward model's opinion against KL: ReST's Improves, RAFT's iterations and best-of-n."""
+    """Gold and the reward model's opinion against KL: ReST's Improves, RAFT's iterations at two rates, best-of-n."""
     pictures = []
     for metric, words in (("gold", "gold"), ("proxy", "reward model's score")):
         curves = []
-        for name, role in ((OURS, "policy"), ("RAFT", "data")):
+        for name, role in ((OURS, "policy"), ("RAFT", "data"), ("RAFT, too fast", "reference")):
             (_, kls), (_, rows) = _by_round(name, "kl_k1"), _by_round(name, metric)
-            curves.append(Curve(name, role, kls, rows))
+            curves.append(Curve(name.replace(", ", ",\n"), role, kls, rows))
         pool = recorded("best of n", method="best of n")
         curves.append(
             Curve(

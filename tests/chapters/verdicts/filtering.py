@@ -6,9 +6,19 @@ _IDENTITIES = {
 }  # fmt: skip
 _EQUAL_KL = {"filter_most": 0.36, "filter_least": 0.23, "best_of_n_most": 0.11, "best_of_n_least": 0.0}
 _LEARNED = {
-    "gold SFT": 1.9, "gold ReST": 2.8, "gold PPO": 3.3, "gold all answers": 1.9, "kl_k1 ReST": 5.0, "kl_k1 PPO": 12.0,
+    "gold SFT": 1.9, "gold ReST": 3.1, "gold PPO": 3.3, "gold all answers": 1.9,
+    "kl_k1 ReST": 4.5, "kl_k1 PPO": 7.1,
 }  # fmt: skip
-_VARIED = {"entropy SFT": 27.0, "entropy ReST": 20.0, "overlap SFT": 0.09, "overlap ReST": 0.2}
+_GROWS = {"gold SFT": 1.9, "gold ReST": 3.1, "gold filtered once": 2.9}
+_TOO_FAST = {"gold RAFT": 2.9, "gold RAFT, too fast": 2.7, "proxy RAFT": 1.2, "proxy RAFT, too fast": 1.6}
+_FORGOTTEN = {
+    "unkind_declined SFT": 0.55, "unkind_declined RRHF, weight 1": 0.79,
+    "unkind_declined RRHF, weight 100": 0.0,
+}  # fmt: skip
+_VARIED = {
+    "entropy SFT": 28.6, "entropy ReST": 25.5, "entropy PPO": 16.5,
+    "overlap SFT": 0.075, "overlap ReST": 0.18, "overlap PPO": 0.37,
+}  # fmt: skip
 _SUMS = {
     "pass_1 start": 0.3, "pass_1 from base each round": 0.45, "pass_1 from the last policy": 0.5,
     "pass_1 without the checker": 0.28,
@@ -22,7 +32,12 @@ GOOD = {
     "landing": {"start": 0.68, "end": 2e-4, "per_token": 0.095},
     "ReST learns": _LEARNED,
     "what is kept matters": _LEARNED,
+    "drawn once": _GROWS,
+    "prompts compete": {"gold ReST": 3.1, "gold the highest threshold alone": 2.8},
+    "over-optimisation": _TOO_FAST,
     "PPO for the same samples": _LEARNED,
+    "best-of-n at equal KL": {"gold ReST": 3.1, "gold best of n": 3.3},
+    "RRHF's two weights": _FORGOTTEN,
     "variety is lost": _VARIED,
     "sums": _SUMS,
 }
@@ -44,13 +59,22 @@ SPOILED = [
     ("landing", {"end": 0.05}),
     ("landing", {"per_token": 3e-4}),
     ("landing", {"start": 0.01}),
-    ("ReST learns", {"gold ReST": 2.1}),
+    ("ReST learns", {"gold ReST": 2.3}),
     ("what is kept matters", {"gold all answers": 2.2}),
-    ("what is kept matters", {"gold ReST": 2.1}),
-    ("PPO for the same samples", {"gold PPO": 2.7}),
-    ("PPO for the same samples", {"kl_k1 PPO": 6.0}),
-    ("variety is lost", {"entropy ReST": 26.0}),
-    ("variety is lost", {"overlap ReST": 0.08}),
+    ("what is kept matters", {"gold ReST": 2.3}),
+    ("drawn once", {"gold filtered once": 2.7}),
+    ("drawn once", {"gold ReST": 1.8}),
+    ("prompts compete", {"gold the highest threshold alone": 3.0}),
+    ("over-optimisation", {"gold RAFT, too fast": 2.85}),
+    ("over-optimisation", {"proxy RAFT, too fast": 1.2}),
+    ("PPO for the same samples", {"gold PPO": 3.1}),
+    ("PPO for the same samples", {"kl_k1 PPO": 5.0}),
+    ("best-of-n at equal KL", {"gold best of n": 3.1}),
+    ("RRHF's two weights", {"unkind_declined RRHF, weight 1": 0.5}),
+    ("RRHF's two weights", {"unkind_declined RRHF, weight 100": 0.2}),
+    ("variety is lost", {"overlap ReST": 0.1}),
+    ("variety is lost", {"overlap PPO": 0.17}),
+    ("variety is lost", {"entropy PPO": 24.0}),
     ("sums", {"pass_1 from base each round": 0.33}),
     ("sums", {"pass_1 from the last policy": 0.33}),
     ("sums", {"pass_1 without the checker": 0.4}),
