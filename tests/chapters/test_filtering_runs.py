@@ -316,7 +316,8 @@ def on_record(built, monkeypatch):
     def measured(pipeline, experiment, **settings):
         rng = random.Random(experiment.__name__)
         if experiment is choosing.best_of_n:
-            return {name: sorted(rng.random() for _ in range(4)) for name in ("n", "gold", "proxy", "kl")}
+            drawn = {name: sorted(rng.random() for _ in range(4)) for name in ("gold", "proxy", "kl")}
+            return {"n": [1.0, 2.0, 4.0, 8.0], **drawn}
         if experiment is runs.stage_outcome:
             assert settings == {"stage": "sft", "times": 1}
             return {name: rng.random() for name in claims.TOLD}

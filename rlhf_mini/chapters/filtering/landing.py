@@ -17,7 +17,7 @@ from rlhf_mini.pipeline import Pipeline
 SHARE = 0.5  # of the probability that is kept
 
 
-def landing(pipeline: Pipeline, *, steps: int = 300) -> dict[str, float]:
+def landing(pipeline: Pipeline, *, steps: int = 1000) -> dict[str, float]:
     """KL(exact filter ‖ π) in nats per text: of a small Llama that nobody trained, and after an Improve from there.
 
     Every step sees all texts, each at its probability under the start, or at 0 where its reward is too low: samples

@@ -81,10 +81,15 @@ def forgotten(pipeline: Pipeline) -> dict[str, float]:
 
 
 def beside_best_of_n(pipeline: Pipeline) -> dict[str, float]:
-    """Gold of ReST, and of best-of-n at no more than ReST's KL."""
+    """Gold and KL of ReST and of the best of eight, and best-of-n's gold at ReST's KL."""
     curve = pipeline.measured(choosing.best_of_n)
-    found = ends(pipeline, (OURS,), "gold", "kl_k1")
-    return {**found, "gold best of n": choosing.gold_at(curve, found[f"kl_k1 {OURS}"])}
+    found, eight = ends(pipeline, (OURS,), "gold", "kl_k1"), curve["n"].index(8.0)
+    return {
+        **found,
+        "gold best of 8": curve["gold"][eight],
+        "kl best of 8": curve["kl"][eight],
+        "gold best of n at its KL": choosing.gold_at(curve, found[f"kl_k1 {OURS}"]),
+    }
 
 
 def sums(pipeline: Pipeline) -> dict[str, Any]:

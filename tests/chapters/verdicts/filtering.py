@@ -20,8 +20,10 @@ _VARIED = {
     "overlap SFT": 0.075, "overlap ReST": 0.18, "overlap PPO": 0.37,
 }  # fmt: skip
 _SUMS = {
-    "pass_1 start": 0.3, "pass_1 from base each round": 0.45, "pass_1 from the last policy": 0.5,
-    "pass_1 without the checker": 0.28,
+    "pass_1 start": 0.26, "pass_1 from base each round": 0.86, "pass_1 from the last policy": 0.92,
+    "pass_1 without the checker": 0.21, "pass_1 one round, as many samples": 0.7,
+    "differ from base each round": 0.17, "differ from the last policy": 0.21,
+    "differ without the checker": 0.64,
 }  # fmt: skip
 
 GOOD = {
@@ -29,17 +31,19 @@ GOOD = {
     "advantage weights": _IDENTITIES,
     "equal KL": _EQUAL_KL,
     "drift": {"off": 0.003, "start": 0.92, "random": 0.81, "best": 0.04, "texts_random": 9.7},
-    "landing": {"start": 0.68, "end": 2e-4, "per_token": 0.095},
+    "landing": {"start": 0.68, "end": 2e-5, "per_token": 0.095},
     "ReST learns": _LEARNED,
     "what is kept matters": _LEARNED,
     "drawn once": _GROWS,
     "prompts compete": {"gold ReST": 3.1, "gold the highest threshold alone": 2.8},
     "over-optimisation": _TOO_FAST,
     "PPO for the same samples": _LEARNED,
-    "best-of-n at equal KL": {"gold ReST": 3.1, "gold best of n": 3.3},
+    "best of eight": {"gold ReST": 3.1, "gold best of 8": 3.2, "kl best of 8": 1.2, "kl_k1 ReST": 4.5},
     "RRHF's two weights": _FORGOTTEN,
     "variety is lost": _VARIED,
     "sums": _SUMS,
+    "rounds of sums": _SUMS,
+    "ways are lost": _SUMS,
 }
 SPOILED = [
     ("a filter", {"conditional": 1e-3}),
@@ -69,13 +73,19 @@ SPOILED = [
     ("over-optimisation", {"proxy RAFT, too fast": 1.2}),
     ("PPO for the same samples", {"gold PPO": 3.1}),
     ("PPO for the same samples", {"kl_k1 PPO": 5.0}),
-    ("best-of-n at equal KL", {"gold best of n": 3.1}),
+    ("best of eight", {"gold best of 8": 3.0}),
+    ("best of eight", {"kl_k1 ReST": 3.5}),
     ("RRHF's two weights", {"unkind_declined RRHF, weight 1": 0.5}),
     ("RRHF's two weights", {"unkind_declined RRHF, weight 100": 0.2}),
     ("variety is lost", {"overlap ReST": 0.1}),
     ("variety is lost", {"overlap PPO": 0.17}),
     ("variety is lost", {"entropy PPO": 24.0}),
-    ("sums", {"pass_1 from base each round": 0.33}),
-    ("sums", {"pass_1 from the last policy": 0.33}),
-    ("sums", {"pass_1 without the checker": 0.4}),
+    ("sums", {"pass_1 from base each round": 0.5}),
+    ("sums", {"pass_1 from the last policy": 0.5}),
+    ("sums", {"pass_1 without the checker": 0.3}),
+    ("rounds of sums", {"pass_1 from the last policy": 0.87}),
+    ("rounds of sums", {"pass_1 one round, as many samples": 0.85}),
+    ("ways are lost", {"differ from base each round": 0.6}),
+    ("ways are lost", {"differ from the last policy": 0.6}),
+    ("ways are lost", {"differ without the checker": 0.5}),
 ]
