@@ -318,6 +318,8 @@ def on_record(built, monkeypatch):
         if experiment is choosing.best_of_n:
             drawn = {name: sorted(rng.random() for _ in range(4)) for name in ("gold", "proxy", "kl")}
             return {"n": [1.0, 2.0, 4.0, 8.0], **drawn}
+        if experiment is data.ends_of_scale:
+            return [-1.0, 1.0]
         if experiment is runs.stage_outcome:
             assert settings == {"stage": "sft", "times": 1}
             return {name: rng.random() for name in claims.TOLD}
@@ -364,8 +366,37 @@ def test_records_hold_every_run_and_the_figures_draw_them(on_record):
     assert places == sorted(places)
     of_start = [r.metrics["pass_1"][0] for r in on_record if r.method == next(iter(arithmetic.METHODS))]
     assert f"{sum(of_start) / len(of_start):.2f}" in ends.text
+    told = {
+        f"gold {name}": 1.0 + place for place, name in enumerate(("SFT", "ReST", "ReST, by prompt", "PPO"))
+    }
+    on_record.append(replace(on_record[0], experiment="claims", method="by prompt", metrics=told))
+    assert "ReST, by prompt, 2.00 to 2.00; PPO, 3.00" in figures.scale_dots().body
     dots = figures.differences({"once": ["SLiC"]}, alt="SLiC less ReST, by seed, drawn by lot for a test.")
     assert "SLiC" in dots.body
+
+
+def test_by_prompt_the_scale_is_that_of_rewards_less_their_pair_s_mean(built):
+    """Of a pair with scores a and b these are ±(a − b)/2: the scale's middle is 0, its ends lie alike."""
+    scale, pairs = data.reward_scale(built, by_prompt=True), built.preferences("test")
+    chosen, rejected = (
+        data.reward_of(built)(pack_texts(built.tokenizer(), list(pairs["prompt"]), list(pairs[side])))
+        for side in ("chosen", "rejected")
+    )
+    largest = float((chosen - rejected).abs().max()) / 2
+    assert scale.low == pytest.approx(-scale.high, abs=1e-5)
+    assert 0.8 * largest < scale.high <= largest
+    rewards = torch.tensor([[5.0, 5.0], [1.0, 1.0]])
+    assert scale(rewards).tolist() == [[0.5, 0.5], [0.5, 0.5]]
+
+
+def test_by_prompt_the_rest_filters_on_that_scale(tiny, monkeypatch):
+    given = []
+    monkeypatch.setattr(training, "rest", lambda *args, scale, **others: given.append(scale) or [])
+    numbers = {"grows": 1, "thresholds": [0.5], "rate": 1e-3, "decay": 1.0}
+    for by_prompt in (False, True):
+        training.in_grows(tiny, copy_of(tiny.policy("sft")), lambda *_: None, by_prompt=by_prompt, **numbers)
+    assert given == [data.reward_scale(tiny), data.reward_scale(tiny, by_prompt=True)]
+    assert [type(scale).__name__ for scale in given] == ["RewardScale", "PromptScale"]
 
 
 def test_what_is_written_stands_with_its_gold_and_its_score(tiny):
@@ -394,6 +425,7 @@ def test_what_a_claim_measures_comes_from_runs_that_there_are(built, on_record):
         measures.thresholds,
         measures.varied,
         measures.too_fast,
+        measures.by_prompt,
         measures.forgotten,
         measures.beside_best_of_n,
         measures.sums,

@@ -153,7 +153,7 @@ SUSPECT = Question(
     options=(
         (
             "The learning rate is far too small.",
-            "Then nothing would move. This policy has moved nearly as far as ours.",
+            "Then nothing would move. This policy has moved three quarters as far as ours.",
         ),
         (
             "The order is turned round somewhere.",

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from rlhf_mini.batch import Sequences
 from rlhf_mini.methods.answers import Answers, Drawing, PromptsOf, draw_answers
-from rlhf_mini.methods.rest import RewardScale
+from rlhf_mini.methods.rest import PromptScale, RewardScale
 from rlhf_mini.methods.reward_model import scores
 from rlhf_mini.pipeline import Pipeline, pack_pairs
 from rlhf_mini.worlds import stories
@@ -80,17 +80,21 @@ def answers_of_sft(pipeline: Pipeline, *, samples: int = SAMPLES) -> Answers:
     return Answers(found["prompts"], found["texts"], torch.tensor(found["rewards"]))
 
 
-def ends_of_scale(pipeline: Pipeline) -> list[float]:
-    """The two rewards beyond which almost none of the SFT model's lies.
+def ends_of_scale(pipeline: Pipeline, *, by_prompt: bool = False) -> list[float]:
+    """The two rewards beyond which almost none of the SFT model's lies; of rewards less their prompt's mean if `by_prompt`.
 
     They are read off the pairs on which the reward model was tested, answers of the SFT model that there were before:
     a method that needs the scale draws no answer more for it.
     """
     pairs = pack_pairs(pipeline.tokenizer(), pipeline.preferences("test"))
-    rewards = torch.cat([reward_of(pipeline)(side) for side in (pairs.chosen, pairs.rejected)])
-    return rewards.float().cpu().quantile(torch.tensor(ENDS)).tolist()
+    rewards = torch.stack([reward_of(pipeline)(side) for side in (pairs.chosen, pairs.rejected)], dim=1)
+    if by_prompt:
+        rewards = rewards - rewards.mean(1, keepdim=True)
+    return rewards.flatten().float().cpu().quantile(torch.tensor(ENDS)).tolist()
 
 
-def reward_scale(pipeline: Pipeline) -> RewardScale:
+def reward_scale(pipeline: Pipeline, *, by_prompt: bool = False) -> RewardScale:
     """The scale of all thresholds, in every Grow of every run: 0 and 1 are the `ends_of_scale`."""
+    if by_prompt:
+        return PromptScale(*pipeline.measured(ends_of_scale, by_prompt=True))
     return RewardScale(*pipeline.measured(ends_of_scale))

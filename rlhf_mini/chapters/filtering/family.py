@@ -16,7 +16,7 @@ from rlhf_mini.pipeline import Pipeline
 RATE, DECAY = 5e-4, 0.5
 THRESHOLDS = (0.75, 0.85, 0.95)
 GROWS = 3
-OURS = "ReST"
+OURS, BY_PROMPT = "ReST", "ReST, by prompt"
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,7 @@ REST = (
     _rest("Improves", "no decay", decay=1.0, looked=False),
     _rest("Improves", "stops itself", stops=True, looked=False),
 )
+PROMPTS = (_rest("prompts", BY_PROMPT, thresholds=[0.5, 0.6, 0.7], by_prompt=True, looked=False),)
 ONCE = (
     _rest("once", "filtered once", grows=1, thresholds=[0.75], epochs=3, decay=1.0, looked=False),
     _other("once", "best of 4, once", "RAFT", iterations=1, samples=4, rate=5e-4, epochs=2),
@@ -86,7 +87,7 @@ ROUNDS = (
     _other("rounds", "RAFT, too fast", "RAFT", iterations=10, samples=4, rate=5e-4, looked=True),
 )
 CONTROLS = (_rest("control", "learning rate × 1.001", rate=1.001 * RATE, looked=False),)
-ALL = (*STAGES, *REST, *ROUNDS, *ONCE, *CONTROLS)
+ALL = (*STAGES, *REST, *PROMPTS, *ROUNDS, *ONCE, *CONTROLS)
 LOOKED = (OURS, "RAFT", "RAFT, too fast")  # whose rounds are shown
 
 

@@ -3,9 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-from rlhf_mini.chapters.filtering import arithmetic, choosing, landing, toy
-from rlhf_mini.chapters.filtering.family import OURS, run
+import torch
+
+from rlhf_mini.chapters.filtering import arithmetic, choosing, data, landing, toy
+from rlhf_mini.chapters.filtering.family import BY_PROMPT, OURS, THRESHOLDS, run
 from rlhf_mini.pipeline import Pipeline
+from rlhf_mini.worlds import stories
 
 DRAWN, ROUNDS, SHARE = 128, 8, 0.5  # of the experiment on finitely many samples
 
@@ -62,6 +65,22 @@ def thresholds(pipeline: Pipeline) -> dict[str, float]:
     """Rising thresholds, and the highest and the lowest alone."""
     names = (OURS, "the highest threshold alone", "the lowest threshold alone", "no decay", "stops itself")
     return ends(pipeline, names, "gold", "kl_k1", "entropy")
+
+
+def by_prompt(pipeline: Pipeline) -> dict[str, float]:
+    """ReST on one scale for all prompts and on each prompt's own, beside SFT and PPO; and what the one scale keeps.
+
+    `kept kind` and `kept unkind`: the shares of the SFT model's answers to either that lie above the lowest threshold.
+    """
+    answers = data.answers_of_sft(pipeline)
+    kept = (data.reward_scale(pipeline)(answers.rewards) > THRESHOLDS[0]).float().mean(1)
+    unkind = torch.tensor([stories.read_request(prompt).unkind is not None for prompt in answers.prompts])
+    names = ("SFT", OURS, BY_PROMPT, "PPO")
+    return {
+        **ends(pipeline, names, "gold", "kind_declined", "unkind_declined", "kl_k1"),
+        "kept kind": float(kept[~unkind].mean()),
+        "kept unkind": float(kept[unkind].mean()),
+    }
 
 
 def varied(pipeline: Pipeline) -> dict[str, float]:

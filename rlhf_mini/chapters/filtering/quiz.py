@@ -78,7 +78,7 @@ QUIZ = (
             ),
             (
                 "It loses variety: each round of k samples leaves about 1 − 1/k of the chance that two draws differ.",
-                "Yes, and no reward is needed for it. A model's ties between texts slow it down; a filter speeds it up.",
+                "Yes, and no reward is needed for it. A model's ties between texts may slow it down; a filter speeds it up.",
             ),
         ),
         right=2,

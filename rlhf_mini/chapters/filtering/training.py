@@ -56,8 +56,11 @@ def in_grows(
     epochs: int = 1,
     samples: int = data.SAMPLES,
     stops: bool = False,
+    by_prompt: bool = False,
 ) -> Log:
     """ReST, without demonstrations beside what it draws. One Grow and one threshold are filtering once.
+
+    `by_prompt`: an answer is compared with the others to its prompt; otherwise all are on one scale.
 
     `stops` watches the mean reward on prompts of its own. The answers that it looks at, as often as it may have to, are
     paid for out of the same budget.
@@ -77,7 +80,7 @@ def in_grows(
         data.reward_of(pipeline),
         config=config,
         generator=pipeline.generator(data.DRAWING),
-        scale=data.reward_scale(pipeline),
+        scale=data.reward_scale(pipeline, by_prompt=by_prompt),
         evaluate=(lambda model: watched_reward(pipeline, model)) if stops else None,
         on_improve=on_round,
     )

@@ -10,6 +10,10 @@ _LEARNED = {
     "kl_k1 ReST": 4.5, "kl_k1 PPO": 7.1,
 }  # fmt: skip
 _GROWS = {"gold SFT": 1.9, "gold ReST": 3.1, "gold filtered once": 2.9}
+_BY_PROMPT = {
+    "gold SFT": 1.9, "gold ReST, by prompt": 2.8,
+    "kind_declined SFT": 0.15, "kind_declined ReST, by prompt": 0.01,
+}  # fmt: skip
 _TOO_FAST = {"gold RAFT": 2.9, "gold RAFT, too fast": 2.7, "proxy RAFT": 1.2, "proxy RAFT, too fast": 1.6}
 _FORGOTTEN = {
     "unkind_declined SFT": 0.55, "unkind_declined RRHF, weight 1": 0.79,
@@ -32,10 +36,11 @@ GOOD = {
     "equal KL": _EQUAL_KL,
     "drift": {"off": 0.003, "start": 0.92, "random": 0.81, "best": 0.04, "texts_random": 9.7},
     "landing": {"start": 0.68, "end": 2e-5, "per_token": 0.095},
-    "ReST learns": _LEARNED,
+    "one scale": {**_BY_PROMPT, "gold ReST": 3.1, "kind_declined ReST": 0.0, "kept kind": 0.19},
     "what is kept matters": _LEARNED,
     "drawn once": _GROWS,
     "prompts compete": {"gold ReST": 3.1, "gold the highest threshold alone": 2.8},
+    "by prompt": _BY_PROMPT,
     "over-optimisation": _TOO_FAST,
     "PPO for the same samples": _LEARNED,
     "best of eight": {"gold ReST": 3.1, "gold best of 8": 3.2, "kl best of 8": 1.2, "kl_k1 ReST": 4.5},
@@ -63,12 +68,15 @@ SPOILED = [
     ("landing", {"end": 0.05}),
     ("landing", {"per_token": 3e-4}),
     ("landing", {"start": 0.01}),
-    ("ReST learns", {"gold ReST": 2.3}),
+    ("one scale", {"gold ReST": 2.3}),
+    ("one scale", {"kept kind": 0.001}),
     ("what is kept matters", {"gold all answers": 2.2}),
     ("what is kept matters", {"gold ReST": 2.3}),
     ("drawn once", {"gold filtered once": 2.7}),
     ("drawn once", {"gold ReST": 1.8}),
     ("prompts compete", {"gold the highest threshold alone": 3.0}),
+    ("by prompt", {"gold ReST, by prompt": 2.3}),
+    ("by prompt", {"kind_declined ReST, by prompt": 0.2}),
     ("over-optimisation", {"gold RAFT, too fast": 2.85}),
     ("over-optimisation", {"proxy RAFT, too fast": 1.2}),
     ("PPO for the same samples", {"gold PPO": 3.1}),
