@@ -420,7 +420,6 @@ def test_what_is_written_stands_with_its_gold_and_its_score(tiny):
 
 def test_what_a_claim_measures_comes_from_runs_that_there_are(built, on_record):
     for measured in (
-        measures.learned,
         measures.grows,
         measures.thresholds,
         measures.varied,

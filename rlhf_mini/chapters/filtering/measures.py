@@ -51,11 +51,6 @@ def landed(pipeline: Pipeline) -> dict[str, float]:
     return pipeline.measured(landing.landing)
 
 
-def learned(pipeline: Pipeline) -> dict[str, float]:
-    """SFT, ReST and PPO on the same held-out requests."""
-    return ends(pipeline, ("SFT", OURS, "PPO", "all answers"), "gold", "kl_k1", "proxy", "length")
-
-
 def grows(pipeline: Pipeline) -> dict[str, float]:
     """As many samples in one, two and three Grows."""
     return ends(pipeline, ("SFT", "one Grow", "two Grows", OURS, "filtered once"), "gold", "kl_k1", "entropy")
@@ -75,12 +70,17 @@ def by_prompt(pipeline: Pipeline) -> dict[str, float]:
     answers = data.answers_of_sft(pipeline)
     kept = (data.reward_scale(pipeline)(answers.rewards) > THRESHOLDS[0]).float().mean(1)
     unkind = torch.tensor([stories.read_request(prompt).unkind is not None for prompt in answers.prompts])
-    names = ("SFT", OURS, BY_PROMPT, "PPO")
+    names = ("SFT", OURS, BY_PROMPT, "PPO", "all answers")
     return {
         **ends(pipeline, names, "gold", "kind_declined", "unkind_declined", "kl_k1"),
-        "kept kind": float(kept[~unkind].mean()),
-        "kept unkind": float(kept[unkind].mean()),
+        "kept kind": _mean(kept[~unkind]),
+        "kept unkind": _mean(kept[unkind]),
     }
+
+
+def _mean(values: torch.Tensor) -> float:
+    """Of no values, as in a tiny profile, it is 0."""
+    return float(values.mean()) if len(values) else 0.0
 
 
 def varied(pipeline: Pipeline) -> dict[str, float]:

@@ -5,14 +5,11 @@ _IDENTITIES = {
     "advantage": 6e-17, "advantage_twice": 3e-17, "capped": 0.53,
 }  # fmt: skip
 _EQUAL_KL = {"filter_most": 0.36, "filter_least": 0.23, "best_of_n_most": 0.11, "best_of_n_least": 0.0}
-_LEARNED = {
-    "gold SFT": 1.9, "gold ReST": 3.1, "gold PPO": 3.3, "gold all answers": 1.9,
-    "kl_k1 ReST": 4.5, "kl_k1 PPO": 7.1,
-}  # fmt: skip
 _GROWS = {"gold SFT": 1.9, "gold ReST": 3.1, "gold filtered once": 2.9}
 _BY_PROMPT = {
-    "gold SFT": 1.9, "gold ReST, by prompt": 2.8,
-    "kind_declined SFT": 0.15, "kind_declined ReST, by prompt": 0.01,
+    "gold SFT": 1.9, "gold ReST": 3.1, "gold ReST, by prompt": 2.8, "gold PPO": 3.3, "gold all answers": 1.9,
+    "kl_k1 ReST": 4.5, "kl_k1 ReST, by prompt": 3.1, "kl_k1 PPO": 7.1, "kept kind": 0.19,
+    "kind_declined SFT": 0.15, "kind_declined ReST": 0.0, "kind_declined ReST, by prompt": 0.01,
 }  # fmt: skip
 _TOO_FAST = {"gold RAFT": 2.9, "gold RAFT, too fast": 2.7, "proxy RAFT": 1.2, "proxy RAFT, too fast": 1.6}
 _FORGOTTEN = {
@@ -36,13 +33,13 @@ GOOD = {
     "equal KL": _EQUAL_KL,
     "drift": {"off": 0.003, "start": 0.92, "random": 0.81, "best": 0.04, "texts_random": 9.7},
     "landing": {"start": 0.68, "end": 2e-5, "per_token": 0.095},
-    "one scale": {**_BY_PROMPT, "gold ReST": 3.1, "kind_declined ReST": 0.0, "kept kind": 0.19},
-    "what is kept matters": _LEARNED,
+    "one scale": _BY_PROMPT,
+    "what is kept matters": _BY_PROMPT,
     "drawn once": _GROWS,
     "prompts compete": {"gold ReST": 3.1, "gold the highest threshold alone": 2.8},
     "by prompt": _BY_PROMPT,
     "over-optimisation": _TOO_FAST,
-    "PPO for the same samples": _LEARNED,
+    "PPO for the same samples": _BY_PROMPT,
     "best of eight": {"gold ReST": 3.1, "gold best of 8": 3.2, "kl best of 8": 1.2, "kl_k1 ReST": 4.5},
     "RRHF's two weights": _FORGOTTEN,
     "variety is lost": _VARIED,
@@ -71,7 +68,7 @@ SPOILED = [
     ("one scale", {"gold ReST": 2.3}),
     ("one scale", {"kept kind": 0.001}),
     ("what is kept matters", {"gold all answers": 2.2}),
-    ("what is kept matters", {"gold ReST": 2.3}),
+    ("what is kept matters", {"gold ReST, by prompt": 2.3}),
     ("drawn once", {"gold filtered once": 2.7}),
     ("drawn once", {"gold ReST": 1.8}),
     ("prompts compete", {"gold the highest threshold alone": 3.0}),
@@ -80,6 +77,7 @@ SPOILED = [
     ("over-optimisation", {"gold RAFT, too fast": 2.85}),
     ("over-optimisation", {"proxy RAFT, too fast": 1.2}),
     ("PPO for the same samples", {"gold PPO": 3.1}),
+    ("PPO for the same samples", {"gold ReST, by prompt": 3.25}),
     ("PPO for the same samples", {"kl_k1 PPO": 5.0}),
     ("best of eight", {"gold best of 8": 3.0}),
     ("best of eight", {"kl_k1 ReST": 3.5}),
