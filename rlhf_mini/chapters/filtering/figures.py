@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from rlhf_mini.chapters.filtering import arithmetic, data
-from rlhf_mini.chapters.filtering.family import BY_PROMPT, CONTROLS, OURS, run
+from rlhf_mini.chapters.filtering.family import CONTROLS, OURS, run
 from rlhf_mini.data.chat import answer, pack_texts
 from rlhf_mini.evaluation import read_records, records_table
 from rlhf_mini.evaluation.records import Record
@@ -117,26 +117,6 @@ def differences(groups: Mapping[str, Sequence[str]], *, alt: str) -> Picture:
         alt=alt,
         caption="A dot is a seed, a stroke their mean; linear up to ±0.5, logarithmic beyond. Shaded: a learning rate "
         "that differs by a thousandth.",
-    )
-
-
-def scale_dots() -> Picture:
-    """Gold of ReST on one scale and on each prompt's own, and of PPO, less the SFT model's, on all seeds on record."""
-    told = [dict(record.metrics) for record in recorded("claims", method="by prompt")]
-    rows = {
-        name: [one[f"gold {name}"] - one["gold SFT"] for one in told] for name in (OURS, BY_PROMPT, "PPO")
-    }
-    ends = "; ".join(f"{name}, {min(found):.2f} to {max(found):.2f}" for name, found in rows.items())
-    return seed_dots(
-        {
-            "one scale for all prompts": {OURS: rows[OURS]},
-            "a scale each": {BY_PROMPT: rows[BY_PROMPT]},
-            "beside": {"PPO": rows["PPO"]},
-        },
-        luck=[0.0],
-        xlabel="gold less that of the SFT model",
-        alt=f"Gold less the SFT model's on {len(told)} seeds: {ends}.".replace("-", "−"),
-        caption="A dot is a seed, a stroke their mean; linear up to ±0.5, logarithmic beyond.",
     )
 
 
