@@ -366,11 +366,6 @@ def test_records_hold_every_run_and_the_figures_draw_them(on_record):
     assert places == sorted(places)
     of_start = [r.metrics["pass_1"][0] for r in on_record if r.method == next(iter(arithmetic.METHODS))]
     assert f"{sum(of_start) / len(of_start):.2f}" in ends.text
-    told = {
-        f"gold {name}": 1.0 + place for place, name in enumerate(("SFT", "ReST", "ReST, by prompt", "PPO"))
-    }
-    on_record.append(replace(on_record[0], experiment="claims", method="by prompt", metrics=told))
-    assert "ReST, by prompt, 2.00 to 2.00; PPO, 3.00" in figures.scale_dots().body
     dots = figures.differences({"once": ["SLiC"]}, alt="SLiC less ReST, by seed, drawn by lot for a test.")
     assert "SLiC" in dots.body
 
