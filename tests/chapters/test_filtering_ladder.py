@@ -40,9 +40,17 @@ def test_the_exact_rung_falls_for_weights_of_another_price(monkeypatch):
 # --------------------------------------------------------------------------------- on a pipeline's models
 
 
+@pytest.fixture
+def scale(built, monkeypatch):
+    """Thresholds above which some of sixteen answers lie, on the scale of their own rewards."""
+    monkeypatch.setattr(family, "THRESHOLDS", (0.3, 0.6))
+    scale = data.RewardScale.of(data.answers_of_sft(built).rewards)
+    monkeypatch.setattr(data, "reward_scale", lambda pipeline: scale)
+    return scale
+
+
 @pytest.mark.parametrize("rung", [ladder.rewards_fit, ladder.filter_keeps, ladder.frozen, ladder.by_heart])
-def test_the_rungs_hold_on_a_pipeline(built, rung, monkeypatch):
-    monkeypatch.setattr(family, "THRESHOLDS", (0.3, 0.6))  # of sixteen answers some must lie above
+def test_the_rungs_hold_on_a_pipeline(built, rung, scale):
     held, seen = rung(built)
     assert held, seen
 
@@ -66,22 +74,18 @@ def test_rewards_behind_another_prompt_are_noticed(built, monkeypatch):
     assert not ladder.rewards_fit(built)[0]
 
 
-def test_a_filter_that_keeps_the_worst_is_noticed(built, monkeypatch):
-    monkeypatch.setattr(family, "THRESHOLDS", (0.3, 0.6))
-    real = data.reward_scale(built)
-
+def test_a_filter_that_keeps_the_worst_is_noticed(built, scale, monkeypatch):
     class Turned:
-        low, high = real.low, real.high
+        low, high = scale.low, scale.high
 
         def __call__(self, rewards):
-            return 1 - real(rewards)
+            return 1 - scale(rewards)
 
     monkeypatch.setattr(data, "reward_scale", lambda pipeline: Turned())
     assert not ladder.filter_keeps(built)[0]
 
 
-def test_a_scale_on_which_all_rewards_are_alike_is_noticed(built, monkeypatch):
-    monkeypatch.setattr(family, "THRESHOLDS", (0.3, 0.6))
+def test_a_scale_on_which_all_rewards_are_alike_is_noticed(built, scale, monkeypatch):
     monkeypatch.setattr(data, "reward_scale", lambda pipeline: data.RewardScale(-1000.0, -999.0))
     assert not ladder.filter_keeps(built)[0]
 
