@@ -18,6 +18,7 @@ ROOMS = MappingProxyType(
         "06": "llama2",
         "07": "direct",
         "08": "hindsight",
+        "09": "filtering",
     }
 )
 

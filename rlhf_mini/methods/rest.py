@@ -58,6 +58,20 @@ class RewardScale:
         return ((rewards - self.low) / (self.high - self.low)).clamp(0, 1)
 
 
+class PromptScale(RewardScale):
+    """Rewards less the mean of the answers to the same prompt, as numbers from 0 to 1; rewards are (N, K).
+
+    On one scale for all prompts an answer competes with those to other prompts; here with its own prompt's.
+
+    >>> PromptScale(low=-2.0, high=2.0)(torch.tensor([[0.0, 2.0], [7.0, 7.0]])).tolist()
+    [[0.25, 0.75], [0.5, 0.5]]
+    """
+
+    def __call__(self, rewards: Tensor) -> Tensor:
+        """What the rewards are above their row's mean, on this scale, of the same shape."""
+        return super().__call__(rewards - rewards.mean(1, keepdim=True))
+
+
 @dataclass(frozen=True, kw_only=True)
 class ReSTConfig:
     """`grows` Grow steps, each with an Improve for each of the `thresholds`.

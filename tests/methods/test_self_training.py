@@ -11,7 +11,7 @@ from rlhf_mini.loop import OptimizerConfig
 from rlhf_mini.methods.answers import Answers, Drawing, best_overall
 from rlhf_mini.methods.expert_iteration import ExpertIterationConfig, expert_iteration
 from rlhf_mini.methods.raft import RAFTConfig, raft
-from rlhf_mini.methods.rest import ReSTConfig, RewardScale, rest
+from rlhf_mini.methods.rest import PromptScale, ReSTConfig, RewardScale, rest
 from rlhf_mini.methods.sft import SFTConfig
 from rlhf_mini.models import copy_of
 from tests.methods.toy_words import logp_after, rewards_by_text, score_by_text, seeded, word_tokenizer
@@ -144,6 +144,16 @@ def test_an_improve_that_does_not_pay_is_undone_and_ends_its_grow(toy_policy, we
     ]
     assert same_weights(weights_of(toy_policy), states[4])  # the state that was worth 3.0
     assert not same_weights(states[4], states[1])
+
+
+def test_on_each_prompt_s_own_scale_a_prompt_of_high_rewards_crowds_out_no_other():
+    """Two prompts, whose rewards differ by 100: one scale keeps the answers to one of them only."""
+    rewards = torch.tensor([[100.0, 101.0, 103.0], [0.0, 1.0, 3.0]])
+    together = RewardScale.of(rewards)(rewards) > 0.5
+    assert together.tolist() == [[True, True, True], [False, False, False]]
+    apart = PromptScale(low=-2.0, high=2.0)(rewards)  # less the means, 304/3 and 4/3: −4/3, −1/3, 5/3
+    torch.testing.assert_close(apart, torch.tensor([[1 / 6, 5 / 12, 11 / 12]] * 2), rtol=0, atol=1e-4)
+    assert (PromptScale(low=-2.0, high=2.0)(rewards + 7.0) - apart).abs().max() < 1e-5
 
 
 def test_demonstrations_join_and_are_filtered_too(toy_policy):

@@ -1,0 +1,1 @@
+"""Chapter 09, ReST and its relatives."""
