@@ -19,6 +19,7 @@ ROOMS = MappingProxyType(
         "07": "direct",
         "08": "hindsight",
         "09": "filtering",
+        "10": "rlaif",
     }
 )
 

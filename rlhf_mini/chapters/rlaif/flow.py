@@ -126,3 +126,42 @@ def direct_example() -> Flow:
         ),
         columns=2,
     )  # fmt: skip
+
+
+def constitution_example() -> Flow:
+    """Constitutional AI in both phases, in words: revisions are learned first, and then a judge's and people's labels."""
+    return Flow(
+        boxes=(
+            Box(key="request", title="red-team request", kind="data", role="data", row=0, column=0),
+            Box(
+                key="helper", title="helper", kind="model", role="reference", row=1, column=0, frozen=True,
+                detail="answers; then criticises and\nrewrites, by drawn principles",
+            ),
+            Box(key="revision", title="last revision", kind="data", role="data", row=1, column=1),
+            Box(
+                key="policy", title="policy", kind="model", role="policy", row=2, column=1,
+                detail="1. fine-tuned on revisions\n2. trained by PPO",
+            ),
+            Box(
+                key="judge", title="judge", kind="model", role="reference", row=2, column=0, frozen=True,
+                detail="which is better by\na drawn principle?",
+            ),
+            Box(
+                key="people", title="people's choices", kind="data", role="data", row=3, column=1,
+                detail="on helpfulness",
+            ),
+            Box(key="preference", title="preference model", kind="model", role="reward", row=3, column=0),
+            Box(key="loss", title="PPO", kind="loss", role="loss", row=4, column=0.5),
+        ),
+        arrows=(
+            Arrow(source="request", target="helper", label="in words"),
+            Arrow(source="helper", target="revision"),
+            Arrow(source="revision", target="policy", label="cross-entropy"),
+            Arrow(source="policy", target="judge", label="pairs"),
+            Arrow(source="judge", target="preference", label="soft labels (N,)"),
+            Arrow(source="people", target="preference", label="(N,)"),
+            Arrow(source="preference", target="loss", label="rewards (N,)"),
+            Arrow(source="loss", target="policy", kind="gradient"),
+        ),
+        columns=2,
+    )  # fmt: skip
