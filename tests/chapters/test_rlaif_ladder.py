@@ -1,16 +1,17 @@
 """The ladder of chapter 10, whose rungs fall for planted bugs."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
-from rlhf_mini.chapters.rlaif import ladder, toy, toy_labels
+from rlhf_mini.chapters.rlaif import family, ladder, measures, toy, toy_labels
 from rlhf_mini.losses import soft_preference_loss
 from rlhf_mini.methods import judge as judge_module
 from rlhf_mini.methods import soft_labels as soft_module
 from rlhf_mini.methods.judge import Verdicts
 from rlhf_mini.methods.soft_labels import Labelled
 from rlhf_mini.pipeline import Pipeline
-from rlhf_mini.reader import Rung
 
 EXACT = {"error soft": 1e-12, "lead likelier 100": 20.0, "lead likelier 1000": 60.0, "lead clamped": 4.0}
 CURES = {
@@ -125,8 +126,35 @@ def test_the_keys_that_the_rungs_read_are_measured():
     assert CURES.keys() <= toy.cures(Pipeline("quick", seed=0)).keys()
 
 
-def test_there_are_seven_rungs_and_the_chapter_s_own_come_above_them(built):
-    own = Rung("real run", "gold rises", lambda: (True, "it did"))
-    names = [rung.name for rung in ladder.rungs(built, real=[own])]
-    assert len(names) == len(set(names)) == 8
-    assert names[-1] == "real run"
+def test_the_real_rung_asks_for_both(built):
+    good = {"right": 0.7, "gold_right": 0.7}
+    held, seen = ladder.real(Told(quality=good))
+    assert held, seen
+    for name in good:
+        assert not ladder.real(Told(quality={**good, name: 0.55}))[0]
+
+
+def test_the_band_is_that_of_the_recorded_judges(monkeypatch):
+    asked = {}
+
+    def kept(here, metrics, **where):
+        asked.update(where, here=here, metrics=metrics)
+        return True, "seen"
+
+    monkeypatch.setattr(ladder, "in_the_band", kept)
+    told = Told(quality={"right": 0.7})
+    told.profile = SimpleNamespace(name="quick")
+    assert ladder.band(told) == (True, "seen")
+    assert asked["here"] == {"right": 0.7}
+    assert (asked["chapter"], asked["experiment"], asked["method"]) == (
+        "10",
+        "judges",
+        family.judge(ladder.TAUGHT).name,
+    )
+    assert set(asked["metrics"]) <= set(measures.JUDGES_TOLD)
+
+
+def test_there_are_nine_rungs_and_those_with_a_judge_come_last(built):
+    names = [rung.name for rung in ladder.rungs(built)]
+    assert len(names) == len(set(names)) == 9
+    assert names[-2:] == ["band of good seeds", "real run"]

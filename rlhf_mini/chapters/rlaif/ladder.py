@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from rlhf_mini.chapters.rlaif import toy, toy_labels
+from rlhf_mini.chapters.band import in_the_band
+from rlhf_mini.chapters.rlaif import family, toy, toy_labels
 from rlhf_mini.data.judging import STORY_PAIRS, Comparison
 from rlhf_mini.data.tokenizer import encode_prompt, encode_text
 from rlhf_mini.loop import OptimizerConfig
@@ -27,6 +28,7 @@ from rlhf_mini.worlds.stories.principles import CONSTITUTION
 
 Seen = tuple[bool, str]
 QUESTIONS, CONTEXT = 24, 448  # a question holds two answers
+TAUGHT, BAND = "3,000 lessons", ("right", "right_one_order", "same_place", "gold_right")
 SURE = 0.8  # the label of the one pair that is learned by heart
 PRINCIPLE_OF = {words: principle for principle in CONSTITUTION for words in principle.wordings}
 
@@ -161,8 +163,21 @@ def clamp(pipeline: Pipeline) -> Seen:
     return kept and after > 1.3 * before > found["lead clamped"], seen
 
 
-def rungs(pipeline: Pipeline, *, real: Sequence[Rung] = ()) -> list[Rung]:
-    """The seven rungs for one pipeline that need no trained judge, and above them those that do, `real`."""
+def band(pipeline: Pipeline) -> Seen:
+    """A judge of few lessons, against where one more good seed should fall."""
+    here, profile = family.judge(TAUGHT).measured(pipeline), pipeline.profile.name
+    return in_the_band(here, BAND, chapter="10", experiment="judges", method=TAUGHT, profile=profile)
+
+
+def real(pipeline: Pipeline) -> Seen:
+    """That judge on answers to held-out requests, and on pairs that the annotators labelled: better than a coin in both."""
+    told = family.judge(TAUGHT).measured(pipeline)
+    seen = f"right by the principles on {told['right']:.0%}, by gold on {told['gold_right']:.0%}"
+    return told["right"] > 0.6 < told["gold_right"], seen
+
+
+def rungs(pipeline: Pipeline) -> list[Rung]:
+    """The nine rungs for one pipeline; the last two teach a judge, if none is in the cache."""
     return [
         Rung("exact test", "log 2 at equal scores, no pull at the log-odds, calibrated labels give the reward back", lambda: exact(pipeline)),
         Rung("letters", "letters read in a batch are what the model says of each question alone", lambda: letters(pipeline)),
@@ -171,5 +186,6 @@ def rungs(pipeline: Pipeline, *, real: Sequence[Rung] = ()) -> list[Rung]:
         Rung("one pair", "a label of 0.8, learned by heart, ends at a lead of log 4", lambda: one_pair(pipeline)),
         Rung("clamp", "no label changes its side, and rewards stay finite", lambda: clamp(pipeline)),
         Rung("known end", "a favourite place in the toy language, and its cure", lambda: known_end(pipeline)),
-        *real,
+        Rung("band of good seeds", "a judge of few lessons is as good as one more seed should be", lambda: band(pipeline)),
+        Rung("real run", "it is right on more than 60% of held-out pairs, by the principles and by gold", lambda: real(pipeline)),
     ]  # fmt: skip

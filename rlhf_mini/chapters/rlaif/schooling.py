@@ -50,9 +50,10 @@ class Part:
 
 
 WHOLE = (
-    Part(0.4, "general", (GOOD,)),
-    Part(0.3, "general", CONSTITUTION),
-    Part(0.3, "red team", HARMLESSNESS),
+    Part(0.35, "general", (GOOD,)),
+    Part(0.15, "red team", (GOOD,)),  # or the judge is not sure what a decline is worth
+    Part(0.25, "general", CONSTITUTION),
+    Part(0.25, "red team", HARMLESSNESS),
 )
 BY_CONSTITUTION = (Part(0.6, "general", CONSTITUTION), Part(0.4, "red team", HARMLESSNESS))
 
