@@ -19,8 +19,8 @@ def in_the_band(
 ) -> tuple[bool, str]:
     """Whether every metric of one run lies where one more seed would fall 19 times in 20, and what was seen.
 
-    The band is Student's interval of a single further value, by the seeds on record: wider than that of the mean
-    by the square root of n + 1. With fewer than two seeds of the profile there is no band, and the rung holds.
+    The band is Student's interval of a single further value, by the seeds on record: wider than that of the
+    mean by the square root of n + 1. With fewer than two seeds there is no band, and the rung holds.
     """
     try:
         records = read_records(f"chapter_{chapter}", experiment=experiment, method=method, profile=profile)

@@ -128,8 +128,6 @@ MATCHES = (
     (DISTILLED, RLHF),
     (DIRECT, RLHF),
     (DIRECT, DISTILLED),
-    ("a smaller judge", SFT),
-    ("a less taught judge", SFT),
 )
 
 

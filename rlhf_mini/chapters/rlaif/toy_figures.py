@@ -3,11 +3,16 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
+
 from rlhf_mini.chapters.rlaif.toy_labels import COUNTS
+from rlhf_mini.methods.judge import Verdicts
+from rlhf_mini.reader.frames import frames
 from rlhf_mini.reader.picture import Picture, beside
 from rlhf_mini.reader.plots import Curve, learning_curves, training_curves
 
 Seeds = Sequence[Mapping[str, Any]]
+FAVOURS = (0.0, 0.5, 1.0, 2.0, 3.0, 4.0)  # logits
 BIAS_AXIS = "favour of the first place (logits)"
 LABEL_KINDS = {
     "soft": ("soft", "policy"),
@@ -45,6 +50,34 @@ def place_figure(seeds: Seeds) -> Picture:
             f"the probabilities falls to {found['label both'][-1]:.2f} at {found['bias'][-1]:g} logits.",
         ),
     )
+
+
+def order_frames() -> Picture:
+    """The labels of a judge that favours the first place, over the lead that it should see, under a slider."""
+    lead = torch.linspace(-5, 5, 81)
+    pictures = []
+    for favour in FAVOURS:
+        verdicts = Verdicts((lead + favour).sigmoid(), (-lead + favour).sigmoid())
+        told = {
+            "as given": ("loss", verdicts.as_given),
+            "exchanged": ("data", 1 - verdicts.swapped),
+            "mean of p": ("policy", verdicts.preference),
+            "mean logit": (
+                "reference",
+                (verdicts.as_given.logit() - verdicts.swapped.logit()).div(2).sigmoid(),
+            ),
+        }
+        pictures.append(
+            training_curves(
+                [Curve(name, role, lead.tolist(), label.tolist()) for name, (role, label) in told.items()],
+                xlabel="lead of the first answer (logits)",
+                ylabel="label",
+                alt=f"Labels over the lead with a favour of {favour:g} logits for the first place: asked as given the label is ½ "
+                f"at a lead of {-favour:g}, asked in exchange at {favour:g}; both means are ½ at 0, the mean of "
+                "probabilities with a flat stretch around it that grows with the favour.",
+            )
+        )
+    return frames(pictures, [f"{favour:g} logits" for favour in FAVOURS], label="favour of the first place")
 
 
 def few_figure(seeds: Seeds, *, counts: Sequence[int] = COUNTS) -> Picture:
