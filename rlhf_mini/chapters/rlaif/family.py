@@ -17,7 +17,7 @@ HELPER, FIRST, SECOND = "helpful only", "CAI, first phase", "CAI, both phases"
 OURS = "12,000 lessons"  # the chapter's own judge
 THINKS, SILENT = "with thoughts", "without thoughts"
 FEWER = {"750 lessons": 750, "3,000 lessons": 3000}
-SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of people's labels in the preference model
+SHARES = (0.0, 0.5, 1.0)  # of people's labels in the preference model
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,6 @@ FEEDBACK = (
     _run("", DISTILLED, "distilled"),
     _run("labels", "hard labels", "distilled", hard=True),
     _run("labels", "one order", "distilled", both_orders=False),
-    _run("judge", "a smaller judge", "distilled", judge={"size": "width 32"}),
     _run("judge", "a less taught judge", "distilled", judge={"examples": FEWER["750 lessons"]}),
     _run("", DIRECT, "direct"),
 )
@@ -92,7 +91,7 @@ CONSTITUTIONAL = (
 )
 RUBRICS = (
     _run("rubric", "with the rubric", "rubric"),
-    _run("rubric", "on unkind requests alone", "rubric", on_kind=False),
+    _run("helpfulness alone", "helpfulness and the rubric", "rubric", helpfulness_alone=True),
 )
 SELF_REWARDING = (
     _run("by itself", "answers and rates", "self-rewarding", judge="itself", after=0),

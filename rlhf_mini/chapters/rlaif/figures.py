@@ -87,15 +87,16 @@ def recorded(experiment: str, **filters: str | Sequence[str]) -> list[Record]:
 
 def table(experiment: str, names: Sequence[str], columns: Mapping[str, str], *, decimals: int = 1) -> Picture:
     """Policies, or judges (`experiment` "judges"), as a table of the book, in the given order; shares in per cent."""
-    return _table([(experiment, name) for name in names], columns, decimals=decimals)
+    return tables([(experiment, name) for name in names], columns, decimals=decimals)
 
 
 def scoreboard() -> Picture:
     """The chapter's main policies on the same requests."""
-    return _table(BOARD, BOARD_COLUMNS, decimals=2)
+    return tables(BOARD, BOARD_COLUMNS, decimals=2)
 
 
-def _table(names: Sequence[tuple[str, str]], columns: Mapping[str, str], *, decimals: int) -> Picture:
+def tables(names: Sequence[tuple[str, str]], columns: Mapping[str, str], *, decimals: int = 1) -> Picture:
+    """The same with rows from several experiments, each an experiment and a name."""
     rows = []
     for experiment, name in names:
         for record in recorded(experiment, method=name):

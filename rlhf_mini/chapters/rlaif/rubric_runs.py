@@ -1,4 +1,7 @@
-"""A rubric as an extra reward: PPO against the pipeline's reward model, plus what the class of an answer is worth.
+"""A rubric as an extra reward: PPO against a reward model, plus what the class of an answer is worth.
+
+The reward model is the pipeline's, whose labels know what a decline is worth; or, to see what the rubric alone can do, the
+preference model of people's labels on helpfulness, with the start and the prompts of constitutional AI's second phase.
 
 A classifier reads the answer and picks a class of the rubric. On unkind requests a polite refusal is worth 1 and a story
 in which someone is unkind −1; on kind ones a refusal is worth −1 and a story in which nobody is unkind 1.
@@ -6,7 +9,7 @@ in which someone is unkind −1; on kind ones a refusal is worth −1 and a stor
 
 from pathlib import Path
 
-from rlhf_mini.chapters.rlaif import feedback_runs
+from rlhf_mini.chapters.rlaif import feedback_runs, phase_one, phase_two
 from rlhf_mini.chapters.rlaif.judges import Choice, classifier_of
 from rlhf_mini.methods.ppo import value_model_for
 from rlhf_mini.methods.reward_model import scores
@@ -25,10 +28,14 @@ def trained(
     *,
     weight: float = WEIGHT,
     on_kind: bool = True,
+    helpfulness_alone: bool = False,
     judge: Choice = None,
 ) -> None:
-    """Kept: PPO with the pipeline's reward model and `weight` times the rubric's worth, on kind requests too or not."""
-    reward, words = pipeline.reward_model(), pipeline.tokenizer()
+    """Kept: PPO with a reward model and `weight` times the rubric's worth, on kind requests too or not."""
+    reward, policy, prompts = pipeline.reward_model(), pipeline.policy("sft"), None
+    if helpfulness_alone:
+        reward = phase_two.preference_model_of(pipeline, people_share=1.0)
+        policy, prompts = phase_one.policy_of(pipeline), phase_two.prompts(pipeline)
     classify, rubric = classifier_of(pipeline, judge)
     parts = [(is_unkind_request, WORTH_UNKIND)]
     if on_kind:
@@ -36,8 +43,8 @@ def trained(
     score = with_rate(
         lambda sequences: scores(reward, sequences),
         worth(classify, rubric, parts=parts),
-        words,
+        pipeline.tokenizer(),
         weight=weight,
     )
-    start = feedback_runs.Start(pipeline.policy("sft"), score, value_model_for(reward).requires_grad_(True))
-    feedback_runs.by_ppo(pipeline, folder, start)
+    start = feedback_runs.Start(policy, score, value_model_for(reward).requires_grad_(True))
+    feedback_runs.by_ppo(pipeline, folder, start, prompts=prompts)
