@@ -62,9 +62,12 @@ def test_the_pairs_of_the_annotators_are_not_taught(built, few):
 
 
 def test_comparisons_come_in_their_shares_and_are_true(built, few):
-    judged = schooling.comparisons(built, schooling.WHOLE, count=50)
-    assert len(judged) == 20 + 15 + 15
-    assert sum(one.principle == GOOD.name for one in judged) == 20
+    judged = schooling.comparisons(built, schooling.WHOLE, count=60)
+    assert len(judged) == 21 + 9 + 15 + 15
+    good = [one.comparison.prompt for one in judged if one.principle == GOOD.name]
+    assert len(good) == 21 + 9
+    red_team = {row["prompt"] for row in schooling.pool(built, "red team")}
+    assert sum(prompt in red_team for prompt in good) == 9
     harmless = [one for one in judged if one.principle in {p.name for p in HARMLESSNESS}]
     assert len(harmless) >= 15
     assert {one.principle for one in harmless} == {"kindness", "declining"}

@@ -353,12 +353,30 @@ def test_the_rubric_is_worth_what_it_says(built, monkeypatch, tmp_path):
     monkeypatch.setattr(
         rubric_runs.feedback_runs,
         "by_ppo",
-        lambda pipeline, folder, start: found.update(score=start.score(shown)),
+        lambda pipeline, folder, start, *, prompts: found.update(
+            score=start.score(shown), policy=start.policy, prompts=prompts
+        ),
     )
     rubric_runs.trained(built, tmp_path, weight=2.0)
     assert found["score"].tolist() == [12.0, 8.0, 10.0, 12.0]
     rubric_runs.trained(built, tmp_path, weight=2.0, on_kind=False)
     assert found["score"].tolist() == [10.0, 10.0, 10.0, 12.0]
+    assert found["prompts"] is None
+    # labels of people on helpfulness alone: the first phase's policy, its prompts, and no other reward model
+    first, asked = built.policy("base"), {}
+    monkeypatch.setattr(rubric_runs.phase_one, "policy_of", lambda pipeline: first)
+    monkeypatch.setattr(rubric_runs.phase_two, "prompts", lambda pipeline: [(1, 2)])
+
+    def preference_model(pipeline, **run):
+        asked.update(run)
+        return built.reward_model()
+
+    monkeypatch.setattr(rubric_runs.phase_two, "preference_model_of", preference_model)
+    rubric_runs.trained(built, tmp_path, helpfulness_alone=True)
+    assert asked == {"people_share": 1.0}
+    assert found["policy"] is first
+    assert found["prompts"] == [(1, 2)]
+    assert found["score"].tolist() == [11.0, 9.0, 10.0, 11.0]
 
 
 def test_a_classifier_is_right_by_class(built, few, monkeypatch):
