@@ -132,7 +132,6 @@ def test_every_reward_model_stands_beside_its_run(told):
         {
             f"reward_right {family.RLHF}": 0.9,
             f"reward_right {family.DISTILLED}": 0.8,
-            "reward_right hard labels": 0.7,
             "reward_right one order": 0.7,
             "reward_right a less taught judge": 0.7,
         }

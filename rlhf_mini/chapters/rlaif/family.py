@@ -74,7 +74,6 @@ FEEDBACK = (
     _run("", SFT, "stage", stage="sft"),
     _run("", RLHF, "stage", stage="ppo"),
     _run("", DISTILLED, "distilled"),
-    _run("labels", "hard labels", "distilled", hard=True),
     _run("labels", "one order", "distilled", both_orders=False),
     _run("judge", "a less taught judge", "distilled", judge={"examples": FEWER["750 lessons"]}),
     _run("", DIRECT, "direct"),
