@@ -1,7 +1,7 @@
 """RLAIF on three tokens: two drawings of the book's family, with numbers that the library computes.
 
 A judge compares "a fox ●" with "an owl ●". Shown first, the fox is called the better with probability 0.8; shown
-second, the owl is, with 0.4: the judge leans towards the first place. Asked for a rating of the fox from 1 to 5, it is
+first, the owl is, with 0.4: the judge leans towards the first place. Asked for a rating of the fox from 1 to 5, it is
 in doubt. The reward model scores the two 1.0 and 0.2.
 """
 

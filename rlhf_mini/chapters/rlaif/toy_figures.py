@@ -45,7 +45,7 @@ def place_figure(seeds: Seeds) -> Picture:
         training_curves(
             labels,
             xlabel=BIAS_AXIS,
-            ylabel="label of a pair whose leads differ by 2",
+            ylabel="label of a pair whose rewards differ by 2",
             alt=f"The label of a pair that should be {found['label logits'][0]:.2f}: the mean logit keeps it, the mean of "
             f"the probabilities falls to {found['label both'][-1]:.2f} at {found['bias'][-1]:g} logits.",
         ),

@@ -25,7 +25,7 @@ def calibrated(pipeline: Pipeline) -> dict[str, float]:
     - `error soft`: the largest error of the reward learned from calibrated soft labels, which is none.
     - `error sure`: the same for logits `SURE` times too large, against `SURE` times the true reward.
     - `distance sure`: KL in nats of its optimum from π*; `distance β/4`: KL of the optimum for β/`SURE` from π*.
-    - `lead likelier {n}`: the largest lead after n steps of Newton's method on the likelier side's labels; no reward
+    - `lead likelier {n}`: the largest lead after n steps of Adam on the likelier side's labels; no reward
       makes that loss least, and it grows. `loss likelier {n}`: the loss there.
     - `lead clamped`, `distance clamped`: the same labels drawn back to 0.4 and 0.6, whose optimum is finite.
     """
