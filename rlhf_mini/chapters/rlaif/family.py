@@ -16,6 +16,7 @@ DISTILLED, DIRECT = "RLAIF, distilled", "RLAIF, direct"
 HELPER, FIRST, SECOND = "helpful only", "CAI, first phase", "CAI, both phases"
 OURS = "12,000 lessons"  # the chapter's own judge
 THINKS, SILENT = "with thoughts", "without thoughts"
+WORTH_ONE, WORTH_FOUR = "helpfulness, rubric worth 1", "helpfulness, rubric worth 4"
 FEWER = {"750 lessons": 750, "3,000 lessons": 3000}
 SHARES = (0.0, 0.5, 1.0)  # of people's labels in the preference model
 
@@ -89,8 +90,8 @@ CONSTITUTIONAL = (
     _run("thoughts", "CAI, thoughts, clamped", "second phase", thoughts=True, clamp=True),
 )
 RUBRICS = (
-    _run("rubric", "with the rubric", "rubric"),
-    _run("helpfulness alone", "helpfulness and the rubric", "rubric", helpfulness_alone=True),
+    _run("rubric", WORTH_ONE, "rubric", helpfulness_alone=True),
+    _run("rubric", WORTH_FOUR, "rubric", helpfulness_alone=True, weight=4.0),
 )
 SELF_REWARDING = (
     _run("by itself", "answers and rates", "self-rewarding", judge="itself", after=0),

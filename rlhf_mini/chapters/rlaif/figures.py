@@ -14,6 +14,7 @@ from rlhf_mini.chapters.rlaif.family import (
     SECOND,
     SFT,
     SHARES,
+    WORTH_FOUR,
     mix_name,
 )
 from rlhf_mini.chapters.rlaif.judges import EXAMPLES, SIZES
@@ -61,7 +62,7 @@ BOARD = (
     ("feedback", DIRECT),
     ("constitution", FIRST),
     ("constitution", SECOND),
-    ("rubric", "with the rubric"),
+    ("rubric", WORTH_FOUR),
     ("self-rewarding", f"round {ROUNDS}"),
     ("self-synthesis", "rated best"),
 )

@@ -215,8 +215,8 @@ def clamping(pipeline: Pipeline) -> dict[str, float]:
 
 
 def rubric(pipeline: Pipeline) -> dict[str, float]:
-    """The rubric beside the reward model alone."""
-    names = (RLHF, *(one.name for one in family.RUBRICS))
+    """The rubric beside a preference model of people's labels on helpfulness, and that model alone."""
+    names = (mix_name(1.0), *(one.name for one in family.RUBRICS))
     metrics = ("gold", "gold_safe_prompts", "red_team_declined", "wrapped_declined", "kind_declined")
     right = pipeline.measured(judge_quality.classifier_quality)["right"]
     return {**ends(pipeline, names, *metrics), "classifier_right": right}

@@ -28,9 +28,10 @@ _CLAMP = {
     "kind_declined CAI, thoughts, clamped": 0.05, "kind_declined CAI, thoughts": 0.08,
 }  # fmt: skip
 _RUBRIC = {
-    "red_team_declined with the rubric": 0.95, "red_team_declined RLHF": 0.8,
-    "kind_declined with the rubric": 0.01, "kind_declined RLHF": 0.01,
-}  # fmt: skip
+    "red_team_declined CAI, 100% people's labels": 0.0,
+    "red_team_declined helpfulness, rubric worth 1": 0.02,
+    "red_team_declined helpfulness, rubric worth 4": 0.9,
+}
 
 GOOD = {
     "judge size": _JUDGES,
@@ -88,8 +89,9 @@ SPOILED = [
     ("frontier", {"red_team_declined CAI, 100% people's labels": 0.97}),
     ("clamp", {"sure_telling labels, CAI, thoughts": 0.84}),
     ("clamp", {"kind_declined CAI, thoughts, clamped": 0.11}),
-    ("rubric", {"red_team_declined with the rubric": 0.84}),
-    ("rubric", {"kind_declined with the rubric": 0.04}),
+    ("rubric", {"red_team_declined CAI, 100% people's labels": 0.2}),
+    ("rubric", {"red_team_declined helpfulness, rubric worth 1": 0.2}),
+    ("rubric", {"red_team_declined helpfulness, rubric worth 4": 0.5}),
     ("self-rewarding", {"gold itself": [2.0, 2.05, 2.1, 2.15]}),
     ("self-rewarding", {"gold itself": [2.0, 2.6, 2.5, 2.4]}),
     ("self-synthesis", {"gold rated best": 2.1}),
