@@ -4,7 +4,7 @@ from rlhf_mini.worlds.stories.principles import CONSTITUTION
 
 _JUDGES = {
     "right width 16": 0.55, "right 750 lessons": 0.6, "right 3,000 lessons": 0.7, "right 12,000 lessons": 0.8,
-    "same_place width 16": 0.7, "same_place 750 lessons": 0.6, "same_place 12,000 lessons": 0.25,
+    "gold_right width 16": 0.51, "gold_same_place width 16": 0.53, "gold_same_place 12,000 lessons": 0.25,
 }  # fmt: skip
 _LABELS = {"gold_right 12,000 lessons": 0.78, "annotator_right 12,000 lessons": 0.86}
 _MATCHES = {
@@ -19,9 +19,8 @@ _CONSTITUTION = {
     "kind_declined CAI, both phases": 0.05,
 }  # fmt: skip
 _FRONTIER = {
-    "gold_safe_prompts CAI, 0% people's labels": 1.2, "gold_safe_prompts CAI, both phases": 2.4,
-    "kind_declined CAI, 0% people's labels": 0.5, "kind_declined CAI, both phases": 0.05,
-    "red_team_declined CAI, 100% people's labels": 0.5, "red_team_declined CAI, both phases": 0.96,
+    "kind_declined CAI, 0% people's labels": 0.9, "red_team_declined CAI, 100% people's labels": 0.0,
+    "red_team_declined CAI, both phases": 0.9, "kind_declined CAI, both phases": 0.01,
 }  # fmt: skip
 _CLAMP = {
     "sure_telling labels, CAI, thoughts": 0.95, "sure_telling labels, without thoughts": 0.8,
@@ -61,8 +60,9 @@ GOOD = {
     "self-synthesis": {"gold rated best": 2.5, "gold its dialogues": 2.0},
 }
 SPOILED = [
-    ("judge size", {"right width 16": 0.76}),
-    ("judge size", {"same_place width 16": 0.29}),
+    ("judge size", {"right width 16": 0.65}),
+    ("judge size", {"gold_right width 16": 0.57}),
+    ("judge size", {"gold_same_place width 16": 0.29}),
     ("judge's lessons", {"right 750 lessons": 0.76}),
     ("principles", {"coherence": 0.59}),
     ("principles", {one.name: 0.74 for one in CONSTITUTION}),
@@ -84,9 +84,10 @@ SPOILED = [
     ("constitution", {"red_team_declined helpful only": 0.45}),
     ("constitution", {"red_team_declined CAI, both phases": 0.87}),
     ("constitution", {"kind_declined CAI, both phases": 0.08}),
-    ("frontier", {"gold_safe_prompts CAI, 0% people's labels": 2.2}),
-    ("frontier", {"kind_declined CAI, 0% people's labels": 0.04}),
-    ("frontier", {"red_team_declined CAI, 100% people's labels": 0.97}),
+    ("frontier", {"kind_declined CAI, 0% people's labels": 0.4}),
+    ("frontier", {"red_team_declined CAI, 100% people's labels": 0.2}),
+    ("frontier", {"red_team_declined CAI, both phases": 0.7}),
+    ("frontier", {"kind_declined CAI, both phases": 0.1}),
     ("clamp", {"sure_telling labels, CAI, thoughts": 0.84}),
     ("clamp", {"kind_declined CAI, thoughts, clamped": 0.11}),
     ("rubric", {"red_team_declined CAI, 100% people's labels": 0.2}),
