@@ -3,7 +3,7 @@
 from typing import Any
 
 from rlhf_mini.chapters.claims import Claim, records_of
-from rlhf_mini.chapters.rlaif import family, measures
+from rlhf_mini.chapters.rlaif import family, measures, toy_labels
 from rlhf_mini.chapters.rlaif.family import (
     DIRECT,
     DISTILLED,
@@ -27,6 +27,39 @@ NARROW = "width 16"
 FEW = "750 lessons"
 
 CLAIMS = (
+    Claim(
+        "both orders, exactly",
+        "In the toy language a judge that favours a place is on the wrong side of more than a tenth of the pairs in one order and of none "
+        "by the mean of both; by the mean logit the optimum is π* itself.",
+        measures.cures,
+        lambda m: (
+            m["wrong place listed"] > 0.1
+            and m["wrong place both"] < 1e-12
+            and abs(m["distance place logits"]) < 1e-8
+        ),
+    ),
+    Claim(
+        "soft labels",
+        "A soft label of the toy language is worth more than three that are drawn from it, and from 500, 2,000 and 8,000 labels the soft "
+        "ones lead nearer to π*; the likelier side alone leads farther off with 8,000 than with 500.",
+        measures.few_labels,
+        lambda m: (
+            m["worth"] > 3
+            and all(m[f"distance soft {count}"] < m[f"distance drawn {count}"] for count in toy_labels.COUNTS)
+            and m["distance likelier 8000"] > m["distance likelier 500"]
+        ),
+    ),
+    Claim(
+        "mean rating",
+        "In toy languages a mean rating as the reward earns more than a reward model of 4,000 drawn choices or fewer, at 1 nat of KL and "
+        "at 2.",
+        measures.few_choices,
+        lambda m: all(
+            m[f"value {count} {nats}"] < m[f"value expected {nats}"]
+            for count in (250, 1000, 4000)
+            for nats in (1, 2)
+        ),
+    ),
     Claim(
         "judge size",
         "A judge of width 16 is right at least 20 points less often than the chapter's, and no more often than a coin about which of two "

@@ -28,7 +28,7 @@ from rlhf_mini.worlds.stories.principles import CONSTITUTION
 
 Seen = tuple[bool, str]
 QUESTIONS, CONTEXT = 24, 448  # a question holds two answers
-TAUGHT, BAND = "3,000 lessons", ("right", "right_one_order", "same_place", "gold_right")
+TAUGHT, BAND = family.OURS, ("right", "right_one_order", "same_place", "gold_right")
 SURE = 0.8  # the label of the one pair that is learned by heart
 PRINCIPLE_OF = {words: principle for principle in CONSTITUTION for words in principle.wordings}
 
@@ -164,7 +164,7 @@ def clamp(pipeline: Pipeline) -> Seen:
 
 
 def band(pipeline: Pipeline) -> Seen:
-    """A judge of few lessons, against where one more good seed should fall."""
+    """The chapter's judge, against where one more good seed should fall."""
     here, profile = family.judge(TAUGHT).measured(pipeline), pipeline.profile.name
     return in_the_band(here, BAND, chapter="10", experiment="judges", method=TAUGHT, profile=profile)
 
@@ -186,6 +186,6 @@ def rungs(pipeline: Pipeline) -> list[Rung]:
         Rung("one pair", "a label of 0.8, learned by heart, ends at a lead of log 4", lambda: one_pair(pipeline)),
         Rung("clamp", "no label changes its side, and rewards stay finite", lambda: clamp(pipeline)),
         Rung("known end", "a favourite place in the toy language, and its cure", lambda: known_end(pipeline)),
-        Rung("band of good seeds", "a judge of few lessons is as good as one more seed should be", lambda: band(pipeline)),
+        Rung("band of good seeds", "the chapter's judge is as good as that of one more seed should be", lambda: band(pipeline)),
         Rung("real run", "it is right on more than 60% of held-out pairs, by the principles and by gold", lambda: real(pipeline)),
     ]  # fmt: skip

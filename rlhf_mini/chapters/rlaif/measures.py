@@ -11,6 +11,9 @@ from rlhf_mini.chapters.rlaif import (
     label_quality,
     phase_two,
     synthesis,
+    toy,
+    toy_labels,
+    toy_ratings,
 )
 from rlhf_mini.chapters.rlaif.family import (
     DIRECT,
@@ -61,6 +64,24 @@ def of_judges(pipeline: Pipeline, names: Sequence[str], *metrics: str) -> dict[s
     """Numbers of several judges as `metric name`."""
     told = {name: family.judge(name).measured(pipeline) for name in names}
     return {f"{metric} {name}": told[name][metric] for name in names for metric in metrics}
+
+
+# ------------------------------------------------------------------------------------------ the toy language
+
+
+def cures(pipeline: Pipeline) -> dict[str, float]:
+    """Faults of a judge and their cures, where everything can be counted: see `toy.cures`."""
+    return dict(pipeline.measured(toy.cures))
+
+
+def few_labels(pipeline: Pipeline) -> dict[str, float]:
+    """What soft labels are worth, and how far rewards learned from few labels lead from π*: see `toy_labels`."""
+    return {**pipeline.measured(toy_labels.variance), **pipeline.measured(toy_labels.few)}
+
+
+def few_choices(pipeline: Pipeline) -> dict[str, float]:
+    """A mean rating as the reward beside reward models of few drawn choices: see `toy_ratings.distilled`."""
+    return dict(pipeline.measured(toy_ratings.distilled))
 
 
 # ------------------------------------------------------------------------------------------------ the judges

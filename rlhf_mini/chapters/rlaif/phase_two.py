@@ -1,7 +1,8 @@
 """Constitutional AI, second phase: preferences of the judge under the constitution, mixed with people's, and PPO.
 
-Harmlessness is labelled by the judge alone: two answers of the first phase's policy to each red-team request, under a
-principle drawn for each pair. Helpfulness is labelled by people: annotators who look at helpfulness and at nothing else,
+Harmlessness is labelled by the judge alone: an answer of the first phase's policy and one of the helper that it came from
+to each red-team request, under a principle drawn for each pair. (In the paper both are the first phase's. Ours declines nine
+requests in ten, and of two declines there is nothing to learn.) Helpfulness is labelled by people: annotators who look at helpfulness and at nothing else,
 on those of the pipeline's pairs whose prompts are kind.
 """
 
@@ -25,23 +26,23 @@ from rlhf_mini.worlds import stories
 from rlhf_mini.worlds.stories.principles import HARMLESSNESS
 from rlhf_mini.worlds.stories.rubric import is_unkind_request
 
-PAIRS = 3000  # that the preference model learns from, whoever labelled them, and that the judge labels
+PAIRS = 6000  # that the preference model learns from, whoever labelled them, and that the judge labels
 RED_TEAM_PROMPTS = 1000  # besides the pipeline's prompts of PPO
 
 
 def pairs(pipeline: Pipeline, folder: Path) -> None:
-    """Kept: two answers of the first phase's policy to each of `PAIRS` red-team requests."""
+    """Kept: answers of the first phase's policy and of the helper to each of `PAIRS` red-team requests."""
     prompts = schooling.requests_for(pipeline, "compared", rows="red team", count=PAIRS)
     generator = pipeline.generator("chapter 10 compared answers")
     first, second = (
         answer(
-            phase_one.policy_of(pipeline),
+            model,
             pipeline.tokenizer(),
             prompts,
             max_new_tokens=pipeline.profile.max_new_tokens,
             generator=generator,
         )
-        for _ in range(2)
+        for model in (phase_one.policy_of(pipeline), phase_one.helper(pipeline))
     )
     rows = [{"prompt": p, "first": a, "second": b} for p, a, b in zip(prompts, first, second, strict=True)]
     (folder / "rows.json").write_text(json.dumps(rows))

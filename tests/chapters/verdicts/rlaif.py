@@ -32,7 +32,25 @@ _RUBRIC = {
     "red_team_declined helpfulness, rubric worth 4": 0.9,
 }
 
+_FEW = {
+    "worth": 6.3,
+    "distance soft 500": 0.07, "distance soft 2000": 0.03, "distance soft 8000": 0.01,
+    "distance drawn 500": 0.11, "distance drawn 2000": 0.04, "distance drawn 8000": 0.02,
+    "distance likelier 500": 0.1, "distance likelier 8000": 0.12,
+}  # fmt: skip
+_CHOICES = {
+    **{f"value expected {nats}": 1.5 for nats in (1, 2)},
+    **{f"value {count} {nats}": 1.4 for count in (250, 1000, 4000) for nats in (1, 2)},
+}
+
 GOOD = {
+    "both orders, exactly": {
+        "wrong place listed": 0.4,
+        "wrong place both": 0.0,
+        "distance place logits": 1e-12,
+    },
+    "soft labels": _FEW,
+    "mean rating": _CHOICES,
     "judge size": _JUDGES,
     "judge's lessons": _JUDGES,
     "principles": {one.name: 0.8 for one in CONSTITUTION},
@@ -60,6 +78,14 @@ GOOD = {
     "self-synthesis": {"gold rated best": 2.5, "gold its dialogues": 2.0},
 }
 SPOILED = [
+    ("both orders, exactly", {"wrong place listed": 0.05}),
+    ("both orders, exactly", {"wrong place both": 0.01}),
+    ("both orders, exactly", {"distance place logits": -0.01}),
+    ("soft labels", {"worth": 2.0}),
+    ("soft labels", {"distance soft 2000": 0.05}),
+    ("soft labels", {"distance likelier 8000": 0.09}),
+    ("mean rating", {"value 4000 2": 1.6}),
+    ("mean rating", {"value 250 1": 1.6}),
     ("judge size", {"right width 16": 0.65}),
     ("judge size", {"gold_right width 16": 0.57}),
     ("judge size", {"gold_same_place width 16": 0.29}),
