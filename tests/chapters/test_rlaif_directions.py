@@ -1,5 +1,6 @@
 """Chapter 10's runs, which way round: whose label, from where, with which sign. Nothing is trained."""
 
+import json
 import random
 from types import SimpleNamespace
 
@@ -250,3 +251,21 @@ def test_labels_of_a_judge_that_knows_gold_agree_with_it_and_not_always_with_peo
     apart = lead.abs() > 1e-9
     won = torch.tensor([row["first_won"] for row in rows])
     assert told["annotator_right"] == pytest.approx(float(((lead > 0) == won)[apart].float().mean()))
+
+
+def test_the_second_phase_compares_the_first_phase_s_policy_with_its_helper(built, monkeypatch, tmp_path):
+    policy, helper = object(), object()
+    monkeypatch.setattr(phase_two, "PAIRS", 4)
+    monkeypatch.setattr(phase_two.phase_one, "policy_of", lambda pipeline: policy)
+    monkeypatch.setattr(phase_two.phase_one, "helper", lambda pipeline: helper)
+    names = {policy: "policy", helper: "helper"}
+
+    def answer(model, words, prompts, **settings):
+        return [f"{names[model]} {prompt}" for prompt in prompts]
+
+    monkeypatch.setattr(phase_two, "answer", answer)
+    phase_two.pairs(built, tmp_path)
+    rows = json.loads((tmp_path / "rows.json").read_text())
+    assert len({row["prompt"] for row in rows}) == 4
+    assert all(row["first"] == f"policy {row['prompt']}" for row in rows)
+    assert all(row["second"] == f"helper {row['prompt']}" for row in rows)

@@ -99,11 +99,15 @@ CLAIMS = (
     ),
     Claim(
         "thoughts",
-        "After its own thoughts a judge is right more often than one taught the same comparisons without reasons; its labels are surer "
-        "by at least 5 points.",
+        "After the true reasons the judge that thinks first is right on more than nine in ten comparisons, in one order; after its own, of "
+        "which fewer than three in four are true, it is no better than a judge taught the same comparisons without reasons, to within 3 "
+        "points, and its labels' calibration error is larger by at least 5 points.",
         measures.thoughts,
         lambda m: (
-            m[f"right {THINKS}"] > m[f"right {SILENT}"] and m[f"sure {THINKS}"] > m[f"sure {SILENT}"] + 0.05
+            m["right_if_told thinking"] > 0.9
+            and m["thought_rightly thinking"] < 0.75
+            and m[f"right_one_order {THINKS}"] < m[f"right_one_order {SILENT}"] + 0.03
+            and m[f"calibration_one_order {THINKS}"] > m[f"calibration_one_order {SILENT}"] + 0.05
         ),
         live=False,
     ),

@@ -119,7 +119,15 @@ def principles(pipeline: Pipeline) -> dict[str, float]:
 
 def thoughts(pipeline: Pipeline) -> dict[str, float]:
     """A judge that thinks first, beside one that was taught the same comparisons without reasons."""
-    metrics = ("right", "same_place", "sure", "calibration", "calibration_clamped")
+    metrics = (
+        "right",
+        "right_one_order",
+        "same_place",
+        "sure",
+        "calibration",
+        "calibration_one_order",
+        "calibration_clamped",
+    )
     alone = pipeline.measured(judge_quality.thinking)
     return {
         **of_judges(pipeline, (SILENT, THINKS), *metrics),
