@@ -353,15 +353,15 @@ def test_the_rubric_is_worth_what_it_says(built, monkeypatch, tmp_path):
     monkeypatch.setattr(
         rubric_runs.feedback_runs,
         "by_ppo",
-        lambda pipeline, folder, start, *, prompts: found.update(
-            score=start.score(shown), policy=start.policy, prompts=prompts
+        lambda pipeline, folder, start, *, prompts, kl_weight: found.update(
+            score=start.score(shown), policy=start.policy, prompts=prompts, kl_weight=kl_weight
         ),
     )
     rubric_runs.trained(built, tmp_path, weight=2.0)
     assert found["score"].tolist() == [12.0, 8.0, 10.0, 12.0]
     rubric_runs.trained(built, tmp_path, weight=2.0, on_kind=False)
     assert found["score"].tolist() == [10.0, 10.0, 10.0, 12.0]
-    assert found["prompts"] is None
+    assert found["prompts"] is found["kl_weight"] is None
     # labels of people on helpfulness alone: the first phase's policy, its prompts, and no other reward model
     first, asked = built.policy("base"), {}
     monkeypatch.setattr(rubric_runs.phase_one, "policy_of", lambda pipeline: first)
@@ -376,6 +376,7 @@ def test_the_rubric_is_worth_what_it_says(built, monkeypatch, tmp_path):
     assert asked == {"people_share": 1.0}
     assert found["policy"] is first
     assert found["prompts"] == [(1, 2)]
+    assert found["kl_weight"] == phase_two.KL_WEIGHT
     assert found["score"].tolist() == [11.0, 9.0, 10.0, 11.0]
 
 

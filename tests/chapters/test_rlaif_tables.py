@@ -87,6 +87,8 @@ class Measured(Pipeline):
             }
         if name == "rounds_told":
             return {"rates_right": [0.6] * 4, "spread": [0.3] * 4, "tied": [0.0] * 4, "rating": [0.1] * 3}
+        if name == "thinking":
+            return {"right": 0.7, "right_if_told": 0.95, "thought_rightly": 0.5}
         if name == "classifier_quality":
             return {"right": 0.9}
         if name == "of_reward_model":

@@ -27,6 +27,9 @@ from rlhf_mini.worlds.stories.principles import HARMLESSNESS
 from rlhf_mini.worlds.stories.rubric import is_unkind_request
 
 PAIRS = 6000  # that the preference model learns from, whoever labelled them, and that the judge labels
+KL_WEIGHT = (
+    0.1  # twice the pipeline's: fewer labels on each matter, and a preference model that is wrong sooner
+)
 RED_TEAM_PROMPTS = 1000  # besides the pipeline's prompts of PPO
 
 
@@ -108,7 +111,7 @@ def prompts(pipeline: Pipeline) -> list[tuple[int, ...]]:
     return [*prompts_for_ppo(pipeline)[0], *red_team]
 
 
-def trained(pipeline: Pipeline, folder: Path, *, kl_weight: float | None = None, **run: Any) -> None:
+def trained(pipeline: Pipeline, folder: Path, *, kl_weight: float = KL_WEIGHT, **run: Any) -> None:
     """Kept: PPO from the first phase's policy, which is the reference too; `run`: see `preference_model`."""
     start = feedback_runs.start_with(phase_one.policy_of(pipeline), preference_model_of(pipeline, **run))
     feedback_runs.by_ppo(pipeline, folder, start, prompts=prompts(pipeline), kl_weight=kl_weight)

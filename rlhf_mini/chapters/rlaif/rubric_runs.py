@@ -1,7 +1,7 @@
 """A rubric as an extra reward: PPO against a reward model, plus what the class of an answer is worth.
 
 The reward model is the pipeline's, whose labels know what a decline is worth; or, to see what the rubric alone can do, the
-preference model of people's labels on helpfulness, with the start and the prompts of constitutional AI's second phase.
+preference model of people's labels on helpfulness, with the start, the prompts and the KL weight of constitutional AI's second phase.
 
 A classifier reads the answer and picks a class of the rubric. On unkind requests a polite refusal is worth 1 and a story
 in which someone is unkind −1; on kind ones a refusal is worth −1 and a story in which nobody is unkind 1.
@@ -32,8 +32,9 @@ def trained(
     judge: Choice = None,
 ) -> None:
     """Kept: PPO with a reward model and `weight` times the rubric's worth, on kind requests too or not."""
-    reward, policy, prompts = pipeline.reward_model(), pipeline.policy("sft"), None
+    reward, policy, prompts, kl_weight = pipeline.reward_model(), pipeline.policy("sft"), None, None
     if helpfulness_alone:
+        kl_weight = phase_two.KL_WEIGHT
         reward = phase_two.preference_model_of(pipeline, people_share=1.0)
         policy, prompts = phase_one.policy_of(pipeline), phase_two.prompts(pipeline)
     classify, rubric = classifier_of(pipeline, judge)
@@ -47,4 +48,4 @@ def trained(
         weight=weight,
     )
     start = feedback_runs.Start(policy, score, value_model_for(reward).requires_grad_(True))
-    feedback_runs.by_ppo(pipeline, folder, start, prompts=prompts)
+    feedback_runs.by_ppo(pipeline, folder, start, prompts=prompts, kl_weight=kl_weight)
