@@ -45,7 +45,7 @@ class Taught:
 
     group: str
     name: str
-    measure: Callable[..., dict[str, Any]] = judge_quality.quality
+    measure: Callable[..., dict[str, Any]] = field(default_factory=lambda: judge_quality.quality)
     settings: dict[str, Any] = field(default_factory=dict)
 
     def measured(self, pipeline: Pipeline, *, rehearsal: bool = False) -> dict[str, Any]:
