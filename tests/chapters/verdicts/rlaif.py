@@ -3,7 +3,8 @@
 from rlhf_mini.worlds.stories.principles import CONSTITUTION
 
 _JUDGES = {
-    "right width 16": 0.55, "right 3,000 lessons": 0.6, "right 6,000 lessons": 0.7, "right 12,000 lessons": 0.8,
+    "right width 16": 0.55,
+    "right 3,000 lessons": 0.6, "right 6,000 lessons": 0.7, "right 12,000 lessons": 0.8,
     "gold_right width 16": 0.51, "gold_same_place width 16": 0.53, "gold_same_place 12,000 lessons": 0.25,
 }  # fmt: skip
 _LABELS = {"gold_right 12,000 lessons": 0.78, "annotator_right 12,000 lessons": 0.86}
