@@ -1,5 +1,6 @@
 """Chapter 10's runs, which way round: whose label, from where, with which sign. Nothing is trained."""
 
+import itertools
 import json
 import random
 from types import SimpleNamespace
@@ -15,6 +16,7 @@ from rlhf_mini.chapters.rlaif import (
     pairs,
     phase_one,
     phase_two,
+    reading,
     schooling,
     self_rewarded,
 )
@@ -24,7 +26,7 @@ from rlhf_mini.methods.constitution import Revised, Revision
 from rlhf_mini.methods.judge import Verdicts
 from rlhf_mini.worlds import stories
 from rlhf_mini.worlds.stories.plots import DECLINES
-from rlhf_mini.worlds.stories.principles import CONSTITUTION, HARMLESSNESS
+from rlhf_mini.worlds.stories.principles import CONSTITUTION, HARMLESSNESS, principle_named
 from rlhf_mini.worlds.stories.red_team import draw_red_team
 
 KIND, UNKIND = (stories.Request("fox", "kite", "proud", unkind=deed) for deed in (None, "steal"))
@@ -237,6 +239,26 @@ def test_a_judge_that_knows_and_says_the_opposite_is_always_wrong(built, shown):
     found = judge_quality.by_principle(built, lambda asked: 1 - knowing(asked), rehearsal=False)
     assert found["right"] == found["right_one_order"] == 0.0
     assert set(found["principles"].values()) == {0.0}
+
+
+def test_comparisons_of_two_stories_are_told_from_those_with_a_decline(built, monkeypatch):
+    rows = rows_of(stories.draw_requests(60, seed=2, held_out=True))
+    rows += [{**row, "second": other["second"]} for row, other in itertools.pairwise(rows)]  # the wrong story
+
+    def knows_declines_alone(asked):
+        declined = [
+            any(stories.read_story(text).declined for text in (one.first, one.second)) for one in asked
+        ]
+        return torch.where(torch.tensor(declined), knowing(asked), 1 - knowing(asked))
+
+    monkeypatch.setattr(judge_quality, "held_out_pairs", lambda pipeline, *, rehearsal: rows)
+    monkeypatch.setattr(reading, "ask_of", lambda pipeline: knows_declines_alone)
+    found = reading.stories_apart(built)
+    assert {found[f"decline {name}"] for name in reading.ASKED} == {1.0}
+    assert {found[f"stories {name}"] for name in reading.ASKED} == {0.0}
+    for name in reading.ASKED:
+        judged = judge_quality.told_apart(built, principle_named(name), rehearsal=False)
+        assert 0 < found[f"counted stories {name}"] < len(judged)
 
 
 def test_labels_of_a_judge_that_knows_gold_agree_with_it_and_not_always_with_people(built, monkeypatch):

@@ -3,7 +3,7 @@
 from typing import Any
 
 from rlhf_mini.chapters.claims import Claim, records_of
-from rlhf_mini.chapters.rlaif import family, measures, toy_labels
+from rlhf_mini.chapters.rlaif import family, measures, reading, toy_labels
 from rlhf_mini.chapters.rlaif.family import (
     DIRECT,
     DISTILLED,
@@ -86,6 +86,18 @@ CLAIMS = (
         measures.principles,
         lambda m: (
             {"kindness", "declining"} <= set(m) and min(m.values()) > 0.6 and sum(m.values()) / len(m) > 0.75
+        ),
+        live=False,
+    ),
+    Claim(
+        "what it reads",
+        "Where both answers tell a story, the chapter's judge is right about the hero and the object in fewer than two of three "
+        "comparisons, and about the feeling and the ending in more than 70%; where one declines, in more than 75% under each.",
+        measures.read,
+        lambda m: (
+            max(m["stories hero"], m["stories object"]) < 2 / 3
+            and min(m["stories feeling"], m["stories ending"]) > 0.7
+            and min(m[f"decline {name}"] for name in reading.ASKED) > 0.75
         ),
         live=False,
     ),

@@ -10,6 +10,7 @@ from rlhf_mini.chapters.rlaif import (
     judges,
     label_quality,
     phase_two,
+    reading,
     synthesis,
     toy,
     toy_labels,
@@ -117,6 +118,11 @@ def principles(pipeline: Pipeline) -> dict[str, float]:
     return dict(told["principles"])
 
 
+def read(pipeline: Pipeline) -> dict[str, float]:
+    """How often the chapter's judge is right between two stories, and where an answer declines: see `reading`."""
+    return dict(pipeline.measured(reading.stories_apart))
+
+
 def thoughts(pipeline: Pipeline) -> dict[str, float]:
     """A judge that thinks first, beside one that was taught the same comparisons without reasons."""
     metrics = (
@@ -138,8 +144,8 @@ def thoughts(pipeline: Pipeline) -> dict[str, float]:
 def people(pipeline: Pipeline) -> dict[str, float]:
     """The judge and the annotators: who agrees with gold, and with whom; on the pairs of the reward model too."""
     told = of_judges(pipeline, (OURS,), "gold_right", "with_annotator", "annotator_right", "ceiling")
-    for name, reading in READINGS.items():
-        found = pipeline.measured(label_quality.on_annotated_pairs, **reading)
+    for name, how in READINGS.items():
+        found = pipeline.measured(label_quality.on_annotated_pairs, **how)
         told |= {f"{metric} labels, {name}": value for metric, value in found.items()}
     return told
 

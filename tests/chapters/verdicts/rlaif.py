@@ -8,6 +8,10 @@ _JUDGES = {
     "gold_right width 16": 0.51, "gold_same_place width 16": 0.53, "gold_same_place 12,000 lessons": 0.25,
 }  # fmt: skip
 _LABELS = {"gold_right 12,000 lessons": 0.78, "annotator_right 12,000 lessons": 0.86}
+_READS = {
+    "stories hero": 0.6, "stories object": 0.55, "stories feeling": 0.75, "stories ending": 0.8,
+    "decline hero": 0.9, "decline object": 0.9, "decline feeling": 0.85, "decline ending": 0.9,
+}  # fmt: skip
 _MATCHES = {
     "win_rate RLAIF, distilled – SFT": 0.7, "win_rate RLAIF, direct – SFT": 0.72,
     "low RLAIF, distilled – SFT": 0.65, "low RLAIF, direct – SFT": 0.68,
@@ -56,6 +60,7 @@ GOOD = {
     "judge size": _JUDGES,
     "judge's lessons": _JUDGES,
     "principles": {one.name: 0.8 for one in CONSTITUTION},
+    "what it reads": _READS,
     "both orders": {
         "same_place 12,000 lessons": 0.25,
         "right 12,000 lessons": 0.8,
@@ -96,6 +101,11 @@ SPOILED = [
     ("judge's lessons", {"right 3,000 lessons": 0.76}),
     ("principles", {"coherence": 0.59}),
     ("principles", {one.name: 0.74 for one in CONSTITUTION}),
+    ("what it reads", {"stories hero": 0.7}),
+    ("what it reads", {"stories object": 0.7}),
+    ("what it reads", {"stories feeling": 0.69}),
+    ("what it reads", {"stories ending": 0.69}),
+    ("what it reads", {"decline ending": 0.74}),
     ("both orders", {"same_place 12,000 lessons": 0.04}),
     ("both orders", {"right_one_order 12,000 lessons": 0.8}),
     ("thoughts", {"right_if_told thinking": 0.8}),
