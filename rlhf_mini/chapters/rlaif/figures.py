@@ -39,7 +39,7 @@ JUDGE_COLUMNS = {
     "right_one_order": "right, one order (%)",
     "same_place": "same place in both (%)",
     "gold_right": "agrees with gold (%)",
-    "with_annotator": "with an annotator (%)",
+    "with_annotator": "agrees with an annotator (%)",
 }
 POLICY_COLUMNS = {
     "gold": "gold",
@@ -66,9 +66,14 @@ BOARD = (
     ("self-rewarding", f"round {ROUNDS}"),
     ("self-synthesis", "rated best"),
 )
+BOARD_NAMES = {
+    WORTH_FOUR: "helpfulness and a rubric",
+    f"round {ROUNDS}": f"self-rewarding, {ROUNDS} rounds",
+    "rated best": "self-synthesis, rated best",
+}
 BOARD_COLUMNS = {
     "gold": "gold",
-    "gold_safe_prompts": "kind requests",
+    "gold_safe_prompts": "gold, kind requests",
     "unkind_declined": "unkind: declined (%)",
     "kind_declined": "kind: declined (%)",
     "kl_k1": "KL (nats)",
@@ -93,11 +98,19 @@ def table(experiment: str, names: Sequence[str], columns: Mapping[str, str], *, 
 
 def scoreboard() -> Picture:
     """The chapter's main policies on the same requests."""
-    return tables(BOARD, BOARD_COLUMNS, decimals=2)
+    return tables(BOARD, BOARD_COLUMNS, decimals=2, called=BOARD_NAMES)
 
 
-def tables(names: Sequence[tuple[str, str]], columns: Mapping[str, str], *, decimals: int = 1) -> Picture:
-    """The same with rows from several experiments, each an experiment and a name."""
+def tables(
+    names: Sequence[tuple[str, str]],
+    columns: Mapping[str, str],
+    *,
+    decimals: int = 1,
+    called: Mapping[str, str] | None = None,
+) -> Picture:
+    """The same with rows from several experiments, each an experiment and a name; `called`: what rows are to be called,
+    where it is not their name.
+    """
     rows = []
     for experiment, name in names:
         for record in recorded(experiment, method=name):
@@ -106,7 +119,7 @@ def tables(names: Sequence[tuple[str, str]], columns: Mapping[str, str], *, deci
                 for key, value in record.metrics.items()
                 if key in columns
             }
-            rows.append(replace(record, metrics=told))
+            rows.append(replace(record, method=(called or {}).get(name, name), metrics=told))
     return records(records_table(rows, metrics=columns, decimals=decimals))
 
 
