@@ -1,21 +1,19 @@
 """What several bug hunts tell alike: where each training ended, and two of them on their way."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rlhf_mini.pipeline import Pipeline
 from rlhf_mini.reader import Curve, Picture, training_curves
 
 
-def ends_of(
-    pipeline: Pipeline, symptoms: Callable[..., dict[str, Any]], ways: Iterable[str], measures: Sequence[str]
-) -> dict[str, float]:
+def ends_of(runs: Mapping[str, Mapping[str, Any]], measures: Sequence[str]) -> dict[str, float]:
     """Where every training ended, in flat names: `loss wrong`, `moved right` and so on.
 
-    `symptoms(pipeline, way=…)` is measured once for each way, and kept. A list of numbers, one a look, counts
-    with its last.
+    `runs`: way of training → symptom → a number, or a list of numbers, one a look, of which the last counts.
+
+    >>> ends_of({"wrong": {"loss": [0.7, 0.6], "moved": 1.5}}, ("loss", "moved"))
+    {'loss wrong': 0.6, 'moved wrong': 1.5}
     """
-    runs = {way: pipeline.measured(symptoms, way=way) for way in ways}
     return {f"{name} {way}": _last(run[name]) for way, run in runs.items() for name in measures}
 
 

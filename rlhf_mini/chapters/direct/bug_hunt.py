@@ -124,7 +124,8 @@ def drawn(world: ToyWorld, labels: str, *, generator: torch.Generator) -> tuple[
 
 def readings(pipeline: Pipeline) -> dict[str, float]:
     """Where every training ended, measured once, in flat names: `loss wrong`, `moved right` and so on."""
-    return ends_of(pipeline, symptoms, WAYS, MEASURES[1:])
+    runs = {way: pipeline.measured(symptoms, way=way) for way in WAYS}
+    return ends_of(runs, MEASURES[1:])
 
 
 def hunt(pipeline: Pipeline) -> dict[str, float]:

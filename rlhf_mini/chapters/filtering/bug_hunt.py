@@ -112,8 +112,8 @@ def symptoms(pipeline: Pipeline, *, way: str) -> dict[str, Any]:
 
 def readings(pipeline: Pipeline) -> dict[str, float]:
     """Where every training ended, measured once, in flat names: `ranking wrong`, `moved right` and so on."""
-    still = pipeline.measured(symptoms, way="nothing is learned")
-    return {**ends_of(pipeline, symptoms, WAYS, MEASURES[1:]), "value start": still["value"][0]}
+    runs = {way: pipeline.measured(symptoms, way=way) for way in WAYS}
+    return {**ends_of(runs, MEASURES[1:]), "value start": runs["nothing is learned"]["value"][0]}
 
 
 def told(found: Mapping[str, float]) -> str:

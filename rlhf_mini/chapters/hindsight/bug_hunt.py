@@ -117,7 +117,8 @@ def symptoms(pipeline: Pipeline, *, way: str) -> dict[str, float]:
 
 def readings(pipeline: Pipeline) -> dict[str, float]:
     """Every training's symptoms, measured once, in flat names: `judged wrong`, `sampled right` and so on."""
-    return ends_of(pipeline, symptoms, WAYS, MEASURES)
+    runs = {way: pipeline.measured(symptoms, way=way) for way in WAYS}
+    return ends_of(runs, MEASURES)
 
 
 def told(found: Mapping[str, float]) -> str:

@@ -135,8 +135,9 @@ def _train(
 
 def readings(pipeline: Pipeline) -> dict[str, float]:
     """Every training's symptoms, measured once, in flat names, `verdicts wrong` and so on; and `value reference`."""
-    found, world = ends_of(pipeline, symptoms, WAYS, MEASURES), World(pipeline.seed)
-    return {**found, "value reference": float(expectation(world.logp_ref, world.rewards))}
+    runs = {way: pipeline.measured(symptoms, way=way) for way in WAYS}
+    world = World(pipeline.seed)
+    return {**ends_of(runs, MEASURES), "value reference": float(expectation(world.logp_ref, world.rewards))}
 
 
 def told(found: Mapping[str, float]) -> str:
