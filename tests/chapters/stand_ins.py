@@ -13,7 +13,7 @@ def numbers(*shape, seed=0):
 
 
 def put_runs(monkeypatch, ladder, told, seeds, *, chapter, experiment):
-    """Numbers in the place of a ladder's runs, name → numbers, and of its own run's records, one mapping a seed."""
+    """Numbers in the place of a ladder's runs, name → numbers, and of its records, one mapping a seed."""
 
     def read_records(name, **which):
         where = (f"chapter_{chapter}", experiment, ladder.family.OURS)
