@@ -1,4 +1,4 @@
-"""Whether a run is where good runs of other seeds were: a rung of the ladder for chapters with records."""
+"""Rungs that several chapters' ladders share: where good runs of other seeds were, and what a run gained."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -37,3 +37,12 @@ def in_the_band(
         held = held and low <= here[metric] <= high
         seen.append(f"{metric} {here[metric]:.2f} in {low:.2f} to {high:.2f}")
     return held, f"{'; '.join(seen)} ({len(records)} seeds)".replace("-", "−")
+
+
+def gold_rises(before: Mapping[str, float], after: Mapping[str, float], *, by: float) -> tuple[bool, str]:
+    """Whether gold on held-out requests has risen by more than `by`, and what was seen.
+
+    Both mappings hold `gold`; `after` also `kl_k1`, the divergence from where the training began, in nats.
+    """
+    seen = f"gold {before['gold']:.2f} before, {after['gold']:.2f} after, {after['kl_k1']:.1f} nats away"
+    return after["gold"] > before["gold"] + by, seen.replace("-", "−")

@@ -1,6 +1,7 @@
 """The band of good seeds: a value inside holds, one outside falls, and what is not on record is said."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 
@@ -41,9 +42,32 @@ def test_the_band_is_that_of_one_more_value(recorded, gold, held):
     assert "3 seeds" in seen
 
 
-def test_what_is_not_on_record_is_said(monkeypatch):
-    monkeypatch.setattr(band, "read_records", lambda name, **asked: [])
+@pytest.mark.parametrize("missing", [None, FileNotFoundError, ValueError])
+def test_what_is_not_on_record_is_said(monkeypatch, missing):
+    """No file, no such rows, or none of them: nothing can be compared."""
+
+    def read(name, **asked):
+        if missing is not None:
+            raise missing
+        return []
+
+    monkeypatch.setattr(band, "read_records", read)
     held, seen = band.in_the_band({"gold": -1.0}, ("gold",), **WHERE)
     assert held
     assert "no seeds of the profile quick" in seen
     assert "−1.00" in seen
+
+
+def test_every_metric_must_lie_in_its_band(monkeypatch):
+    rows = [SimpleNamespace(metrics={"gold": gold, "kl": 10 * gold}) for gold in GOLDS]
+    monkeypatch.setattr(band, "read_records", lambda name, **asked: rows)
+    assert band.in_the_band({"gold": 2.2, "kl": 22.0}, ("gold", "kl"), **WHERE)[0]
+    assert not band.in_the_band({"gold": 2.2, "kl": 2.2}, ("gold", "kl"), **WHERE)[0]
+    assert not band.in_the_band({"gold": 22.0, "kl": 22.0}, ("gold", "kl"), **WHERE)[0]
+
+
+@pytest.mark.parametrize(("after", "held"), [(-0.69, True), (-0.71, False), (-2.0, False)])
+def test_gold_must_rise_by_more_than_was_asked(after, held):
+    found, seen = band.gold_rises({"gold": -1.0}, {"gold": after, "kl_k1": 3.14}, by=0.3)
+    assert found is held
+    assert seen == f"gold −1.00 before, −{-after:.2f} after, 3.1 nats away"

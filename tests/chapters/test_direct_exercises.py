@@ -15,17 +15,14 @@ from rlhf_mini.chapters.direct import (
     length_exercises,
     pair_exercises,
 )
-from rlhf_mini.chapters.direct.toy import LANGUAGE, ToyWorld
+from rlhf_mini.chapters.direct.toy import ToyWorld
+from rlhf_mini.chapters.toy_language import LANGUAGE
 from rlhf_mini.exact import TablePolicy, kl_optimum
 from rlhf_mini.losses import dpo_loss, ipo_loss, kto_loss, length_regularised_dpo_loss, simpo_loss
 from rlhf_mini.methods.kto import moved_on
 from rlhf_mini.pipeline import Pipeline
 from rlhf_mini.reader import quiz
-
-
-def numbers(*shape, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
+from tests.chapters.stand_ins import numbers
 
 # ---------------------------------------------------------------------------------------------- exercises
 

@@ -1,18 +1,19 @@
 """The ladder of chapter 07: its rungs hold where all is well, and each falls for a planted bug."""
 
 import math
-from types import SimpleNamespace
 
 import pytest
 import torch
 
 import rlhf_mini.methods.dpo as dpo_module
 from rlhf_mini.chapters.direct import claims, family, ladder, landing
-from rlhf_mini.chapters.direct.toy import LANGUAGE, ToyWorld
+from rlhf_mini.chapters.direct.toy import ToyWorld
+from rlhf_mini.chapters.toy_language import LANGUAGE
 from rlhf_mini.losses import dpo_loss
 from rlhf_mini.methods.dpo import Compared, KeptReference, answer_logp
 from rlhf_mini.models import response_logp
 from rlhf_mini.pipeline import Pipeline
+from tests.chapters.stand_ins import put_runs
 
 
 def swapped(chosen, rejected, *, kl_weight):
@@ -167,17 +168,6 @@ def test_comparisons_stand_there_in_both_orders_with_their_probabilities():
     assert all((second, first) in seen for first, second in seen)
 
 
-def test_the_small_llama_is_the_same_for_the_same_seed_and_leaves_random_numbers_alone():
-    torch.manual_seed(7)
-    expected = torch.rand(1)
-    torch.manual_seed(7)
-    one, same, other = (landing.small_llama(seed) for seed in (3, 3, 4))
-    assert torch.equal(torch.rand(1), expected)
-    assert torch.equal(landing.exact_logp(one), landing.exact_logp(same))
-    assert not torch.equal(landing.exact_logp(one), landing.exact_logp(other))
-    assert float(landing.exact_logp(one).exp().sum()) == pytest.approx(1, abs=1e-5)
-
-
 # ------------------------------------------------------------------------------------------ records, real run
 
 
@@ -185,31 +175,15 @@ def test_the_small_llama_is_the_same_for_the_same_seed_and_leaves_random_numbers
 def runs_of(monkeypatch, built):
     """Puts numbers in the place of the two runs and of the records."""
 
-    def put(*, gold, before=2.0, seeds=(2.5, 2.6, 2.7)):
+    def put(*, gold):
         ours = {"gold": gold, "kl_k1": 1.0, "pair_accuracy": 0.7}
-        measured = {"SFT": {"gold": before}, family.OURS: ours}
-
-        class One:
-            def __init__(self, name):
-                self.name = name
-
-            def measured(self, pipeline):
-                return measured[self.name]
-
-        monkeypatch.setattr(ladder.family, "run", One)
-        records = [
-            SimpleNamespace(
-                metrics={"gold": found, "kl_k1": 1.0 + seed / 10, "pair_accuracy": 0.7 + seed / 100}
-            )
-            for seed, found in enumerate(seeds)
+        seeds = [
+            {"gold": found, "kl_k1": 1.0 + seed / 10, "pair_accuracy": 0.7 + seed / 100}
+            for seed, found in enumerate((2.5, 2.6, 2.7))
         ]
-
-        def read_records(name, **which):  # what `claims.records` writes of the chapter's runs
-            assert (name, which["experiment"], which["method"]) == ("chapter_07", "runs", family.OURS)
-            assert set(ladder.BAND) <= set(claims.TOLD)
-            return records
-
-        monkeypatch.setattr(ladder, "read_records", read_records)
+        told = {"SFT": {"gold": 2.0}, family.OURS: ours}
+        put_runs(monkeypatch, ladder, told, seeds, chapter="07", experiment="runs")
+        assert set(ladder.BAND) <= set(claims.TOLD)  # what the records hold of the chapter's runs
         return built
 
     return put
@@ -218,21 +192,9 @@ def runs_of(monkeypatch, built):
 @pytest.mark.parametrize(("gold", "held"), [(2.6, True), (2.9, True), (4.0, False), (1.0, False)])
 def test_the_band_of_good_seeds(runs_of, gold, held):
     """Of 2.5, 2.6, 2.7: the mean 2.6 and 4.303 · 0.1 · √(1 + 1/3) = 0.497 on either side."""
-    found, seen = ladder.in_the_band(runs_of(gold=gold))
+    found, seen = ladder.band(runs_of(gold=gold))
     assert found is held, seen
     assert "in 2.10 to 3.10" in seen
-
-
-def test_without_records_the_band_says_so(built, runs_of, monkeypatch):
-    runs_of(gold=99.0)
-
-    def none(*where, **which):
-        raise FileNotFoundError
-
-    monkeypatch.setattr(ladder, "read_records", none)
-    held, seen = ladder.in_the_band(built)
-    assert held
-    assert "no seeds of the profile miniature on record" in seen
 
 
 @pytest.mark.parametrize(("gold", "held"), [(2.31, True), (2.29, False), (1.0, False)])

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from rlhf_mini import losses
+from rlhf_mini.chapters import record_figures
 from rlhf_mini.chapters.claims import measure, records_of
 from rlhf_mini.chapters.direct import (
     claims,
@@ -417,7 +418,7 @@ def on_record(built, monkeypatch):
     found = claims.extra_records(built)
     found += [replace(record, seed=1) for record in found]
     monkeypatch.setattr(
-        figures,
+        record_figures,
         "read_records",
         lambda name, *, experiment, profile, **filters: [
             r for r in found if r.experiment == experiment and r.method == filters.get("method", r.method)

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from rlhf_mini.chapters.direct import toy, toy_data, toy_figures
-from rlhf_mini.chapters.direct.toy import LANGUAGE, TEXTS, ToyWorld
+from rlhf_mini.chapters.direct.toy import ToyWorld
+from rlhf_mini.chapters.toy_language import TEXTS, leads
 from rlhf_mini.exact import kl_divergence
 from rlhf_mini.losses import dpo_loss
 
@@ -45,16 +46,6 @@ def sources(seed):
 # ------------------------------------------------------------------------------------------------ the world
 
 
-def test_worlds_are_distributions_of_their_seed():
-    one, again, other = ToyWorld(0), ToyWorld(0), ToyWorld(1)
-    assert torch.equal(one.logp_ref, again.logp_ref)
-    assert torch.equal(one.rewards, again.rewards)
-    assert not torch.equal(one.rewards, other.rewards)
-    assert not torch.equal(one.logp_ref, other.logp_ref)
-    assert float(one.logp_ref.exp().sum()) == pytest.approx(1, abs=1e-12)
-    assert len(one.rewards) == TEXTS == len(LANGUAGE.texts) == 1 + 4 + 16 + 64
-
-
 def test_chances_are_those_of_bradley_and_terry():
     world = ToyWorld(3)
     r = world.rewards.tolist()
@@ -89,7 +80,7 @@ def test_drawn_pairs_are_as_frequent_as_their_weights():
     assert float((drawn - expected).abs().max()) < 0.003
     assert float(drawn.diagonal().abs().max()) == 0
     # and as often for the better text: the lead in reward of chosen over rejected, to 0.02
-    lead = toy.leads(world.rewards)
+    lead = leads(world.rewards)
     assert float((drawn * lead).sum()) == pytest.approx(float((expected * lead).sum()), abs=0.02)
 
 

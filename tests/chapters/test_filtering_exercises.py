@@ -15,12 +15,9 @@ from rlhf_mini.methods.rest import ReSTConfig, RewardScale
 from rlhf_mini.methods.sft import SFTConfig
 from rlhf_mini.pipeline import Pipeline
 from rlhf_mini.reader import Exercise, quiz
+from tests.chapters.stand_ins import numbers
 
 CHECKED = [pytest.param(one, id=one.title) for one in exercises.EXERCISES if isinstance(one, Exercise)]
-
-
-def numbers(*shape, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 # --------------------------------------------------------------------------------- exercises

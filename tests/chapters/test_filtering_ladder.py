@@ -1,7 +1,5 @@
 """The ladder of chapter 09: its rungs hold where all is well, and each falls for a planted bug."""
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 
@@ -10,6 +8,7 @@ from rlhf_mini.exact import filtered_optimum
 from rlhf_mini.methods.answers import Answers
 from rlhf_mini.pipeline import Pipeline
 from rlhf_mini.tensors import masked_mean
+from tests.chapters.stand_ins import put_runs
 
 # --------------------------------------------------------------------------------- exact test
 
@@ -160,29 +159,15 @@ def test_the_known_optimum_is_missed_where_nothing_is_filtered(monkeypatch):
 def runs_of(monkeypatch, built):
     """Puts numbers in the place of the two runs and of the records."""
 
-    def put(*, gold, before=2.0, seeds=(2.5, 2.6, 2.7)):
+    def put(*, gold):
         ours = {"gold": gold, "kl_k1": 1.0, "entropy": 20.0}
-        measured = {"SFT": {"gold": before}, family.OURS: ours}
-
-        class One:
-            def __init__(self, name):
-                self.name = name
-
-            def measured(self, pipeline):
-                return measured[self.name]
-
-        monkeypatch.setattr(ladder.family, "run", One)
-        records = [
-            SimpleNamespace(metrics={"gold": found, "kl_k1": 1.0 + seed / 10, "entropy": 20.0 + seed / 100})
-            for seed, found in enumerate(seeds)
+        seeds = [
+            {"gold": found, "kl_k1": 1.0 + seed / 10, "entropy": 20.0 + seed / 100}
+            for seed, found in enumerate((2.5, 2.6, 2.7))
         ]
-
-        def read_records(name, **which):  # what `claims.extra_records` writes of the chapter's runs
-            assert (name, which["experiment"], which["method"]) == ("chapter_09", "runs", family.OURS)
-            assert set(ladder.BAND) <= set(claims.TOLD)
-            return records
-
-        monkeypatch.setattr(ladder, "read_records", read_records)
+        told = {"SFT": {"gold": 2.0}, family.OURS: ours}
+        put_runs(monkeypatch, ladder, told, seeds, chapter="09", experiment="runs")
+        assert set(ladder.BAND) <= set(claims.TOLD)  # what the records hold of the chapter's runs
         return built
 
     return put
@@ -191,21 +176,9 @@ def runs_of(monkeypatch, built):
 @pytest.mark.parametrize(("gold", "held"), [(2.6, True), (2.9, True), (4.0, False), (1.0, False)])
 def test_the_band_of_good_seeds(runs_of, gold, held):
     """Of 2.5, 2.6, 2.7: the mean 2.6 and 4.303 · 0.1 · √(1 + 1/3) = 0.497 on either side."""
-    found, seen = ladder.in_the_band(runs_of(gold=gold))
+    found, seen = ladder.band(runs_of(gold=gold))
     assert found is held, seen
     assert "in 2.10 to 3.10" in seen
-
-
-def test_without_records_the_band_says_so(runs_of, monkeypatch):
-    pipeline = runs_of(gold=99.0)
-
-    def none(*where, **which):
-        raise FileNotFoundError
-
-    monkeypatch.setattr(ladder, "read_records", none)
-    held, seen = ladder.in_the_band(pipeline)
-    assert held
-    assert "no seeds of the profile miniature on record" in seen
 
 
 @pytest.mark.parametrize(("gold", "held"), [(2.21, True), (2.19, False), (1.0, False)])

@@ -12,13 +12,10 @@ from rlhf_mini.losses import instruction_contrast_loss, smoothed_token_loss, two
 from rlhf_mini.methods.hindsight_replay import HindsightConfig, _learn
 from rlhf_mini.methods.hir import Hindsight, in_batch
 from rlhf_mini.reader import Exercise, quiz
+from tests.chapters.stand_ins import numbers
 
 CHECKED = [one for one in exercises.EXERCISES if isinstance(one, Exercise)]
 WHICH = pytest.mark.parametrize("exercise", CHECKED, ids=lambda one: one.title)
-
-
-def numbers(*shape, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 # ---------------------------------------------------------------------------------------------- exercises

@@ -16,6 +16,7 @@ from rlhf_mini.pipeline import Pipeline
 from rlhf_mini.profiles import QUICK
 from rlhf_mini.reader import quiz as quiz_picture
 from rlhf_mini.worlds.sums import RIGHT, WRONG
+from tests.chapters.stand_ins import put_runs
 from tests.chapters.verdicts import hindsight as verdicts
 
 
@@ -148,37 +149,20 @@ def test_the_known_end_and_the_grid_rungs_read_their_measurements():
     assert not ladder.grid(pipeline)[0]
 
 
-def runs_with(monkeypatch, gold):
+@pytest.mark.parametrize(("gold", "held"), [(3.3, True), (2.4, False)])
+def test_the_real_rung_and_the_band(monkeypatch, gold, held):
     told = {
         "SFT": {"gold": 2.0, "kl_k1": 0.0, "fulfilled": 0.2},
         family.OURS: {"gold": gold, "kl_k1": 6.0, "fulfilled": 0.5},
     }
-    monkeypatch.setattr(family, "run", lambda name: SimpleNamespace(measured=lambda pipeline: told[name]))
-
-
-@pytest.mark.parametrize(("gold", "held"), [(3.3, True), (2.4, False)])
-def test_the_real_rung_and_the_band(monkeypatch, gold, held):
-    runs_with(monkeypatch, gold)
-    records = [
-        SimpleNamespace(metrics={"gold": g, "kl_k1": k, "fulfilled": f})
+    seeds = [
+        {"gold": g, "kl_k1": k, "fulfilled": f}
         for g, k, f in ((3.2, 5.8, 0.48), (3.3, 6.1, 0.52), (3.4, 6.2, 0.5))
     ]
-    monkeypatch.setattr(ladder, "read_records", lambda *a, **k: records)
-    pipeline = Told()
-    assert ladder.real(pipeline)[0] is held
-    assert ladder.in_the_band(pipeline)[0] is held
-
-
-def test_without_records_the_band_says_so(monkeypatch):
-    runs_with(monkeypatch, 3.3)
-
-    def missing(*a, **k):
-        raise FileNotFoundError
-
-    monkeypatch.setattr(ladder, "read_records", missing)
-    held, seen = ladder.in_the_band(Told("mini"))
-    assert held
-    assert "no seeds of the profile mini on record" in seen
+    put_runs(monkeypatch, ladder, told, seeds, chapter="08", experiment="stories")
+    assert set(ladder.BAND) <= set(measures.STORIES_TOLD)
+    assert ladder.real(Told())[0] is held
+    assert ladder.band(Told())[0] is held
 
 
 def test_there_are_nine_rungs(built):

@@ -15,7 +15,8 @@ from rlhf_mini.chapters.ppo import (
     loss_exercises,
     reward_exercises,
 )
-from rlhf_mini.chapters.ppo.toy import LANGUAGE, ToyWorld, exact_logp, toy_tokenizer
+from rlhf_mini.chapters.ppo.toy import ToyWorld, toy_tokenizer
+from rlhf_mini.chapters.toy_language import LANGUAGE, exact_logp
 from rlhf_mini.estimators import token_rewards, whiten
 from rlhf_mini.exact import TablePolicy, kl_divergence
 from rlhf_mini.losses import ppo_policy_loss

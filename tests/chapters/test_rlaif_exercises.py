@@ -17,13 +17,10 @@ from rlhf_mini.methods.judge import Verdicts, clamped, rescaled
 from rlhf_mini.methods.soft_labels import Labelled, mixed
 from rlhf_mini.reader import Exercise, flow_diagram
 from rlhf_mini.reader import quiz as quiz_picture
+from tests.chapters.stand_ins import numbers
 
 CHECKED = [one for one in exercises.EXERCISES if isinstance(one, Exercise)]
 WHICH = pytest.mark.parametrize("exercise", CHECKED, ids=lambda one: one.title)
-
-
-def numbers(*shape, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 # ---------------------------------------------------------------------------------------------- exercises

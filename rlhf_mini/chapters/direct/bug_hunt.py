@@ -8,12 +8,14 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from rlhf_mini.chapters.direct.toy import LANGUAGE, ToyWorld
+from rlhf_mini.chapters.direct.toy import ToyWorld
+from rlhf_mini.chapters.hunts import ends_of, two_trainings
+from rlhf_mini.chapters.toy_language import LANGUAGE
 from rlhf_mini.exact import TablePolicy, expectation, kl_divergence
 from rlhf_mini.loop import OptimizerConfig, fit
 from rlhf_mini.losses import dpo_loss
 from rlhf_mini.pipeline import Pipeline
-from rlhf_mini.reader import BugHunt, Curve, Picture, Question, beside, training_curves
+from rlhf_mini.reader import BugHunt, Picture, Question, beside
 
 PAIRS, BATCH, STEPS = 2048, 64, 320
 LOOKS = (1, *range(20, STEPS + 1, 20))
@@ -123,7 +125,7 @@ def drawn(world: ToyWorld, labels: str, *, generator: torch.Generator) -> tuple[
 def readings(pipeline: Pipeline) -> dict[str, float]:
     """Where every training ended, measured once, in flat names: `loss wrong`, `moved right` and so on."""
     runs = {way: pipeline.measured(symptoms, way=way) for way in WAYS}
-    return {f"{name} {way}": run[name][-1] for way, run in runs.items() for name in MEASURES[1:]}
+    return ends_of(runs, MEASURES[1:])
 
 
 def hunt(pipeline: Pipeline) -> dict[str, float]:
@@ -147,23 +149,13 @@ def told(found: Mapping[str, float]) -> str:
 
 def symptom_figures(wrong: list[dict[str, Any]], right: list[dict[str, Any]]) -> Picture:
     """The loss and the distance from the optimum along training; one mapping of `symptoms` a seed."""
-    names = {
+    panels = {
         "loss": ("loss", "loss (nats per pair)"),
         "distance": ("distance from the optimum", "KL(π ‖ π*) (nats per text)"),
     }
-    pictures = []
-    for key, (what, label) in names.items():
-        curves = [
-            Curve(name, role, runs[0]["step"], [run[key] for run in runs])
-            for name, role, runs in (("his", "loss", wrong), ("ours", "policy", right))
-        ]
-        ends = [sum(float(y[-1]) for y in curve.ys) / len(curve.ys) for curve in curves]
-        alt = (
-            f"The {what} over {STEPS} steps of DPO on a toy language, seeds: {len(wrong)}. With the bug it ends at "
-            f"{ends[0]:.2f} on average, without it at {ends[1]:.2f}."
-        )
-        pictures.append(training_curves(curves, xlabel="step", ylabel=label, alt=alt))
-    return beside(*pictures)
+    return beside(
+        *two_trainings(wrong, right, panels, names=("his", "ours"), training=f"{STEPS} steps of DPO")
+    )
 
 
 SUSPECT = Question(

@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from functools import partial
 
 from rlhf_mini.chapters.direct.bug_hunt import symptom_figures
 from rlhf_mini.chapters.direct.course import answers_of
 from rlhf_mini.chapters.direct.family import CONTROLS, OURS, Run
 from rlhf_mini.chapters.direct.measures import BETAS, WORDED
-from rlhf_mini.evaluation import read_records, records_table
-from rlhf_mini.evaluation.records import Record
+from rlhf_mini.chapters.record_figures import gold_differences, numbers_in, recorded_in
+from rlhf_mini.evaluation import records_table
 from rlhf_mini.pipeline import Pipeline
 from rlhf_mini.reader import (
     Curve,
@@ -20,7 +20,6 @@ from rlhf_mini.reader import (
     learning_curves,
     records,
     samples_table,
-    seed_dots,
     training_curves,
 )
 from rlhf_mini.worlds.stories import Request
@@ -42,17 +41,8 @@ DECLINED = {
     "decline_shift": "declines, preferred (nats)",
     "overcautious_shift": "declines, rejected (nats)",
 }
-
-
-def recorded(experiment: str, **filters: Any) -> list[Record]:
-    """The records of one of the chapter's experiments at the quick profile, by seed."""
-    found = read_records("chapter_07", experiment=experiment, profile="quick", **filters)
-    return sorted(found, key=lambda record: record.seed)
-
-
-def by_seed(name: str) -> dict[int, dict[str, Any]]:
-    """What is on record of a run: seed → its numbers."""
-    return {record.seed: dict(record.metrics) for record in recorded("runs", method=name)}
+recorded = partial(recorded_in, "07")  # the chapter's records of an experiment, by seed
+by_seed = partial(numbers_in, "07", "runs")  # what is on record of a run: seed → its numbers
 
 
 def table(names: Sequence[str], columns: Mapping[str, str], *, decimals: int = 2) -> Picture:
@@ -90,20 +80,7 @@ def differences(groups: Mapping[str, Sequence[str]], *, alt: str) -> Picture:
 
     `groups`: heading → names of runs.
     """
-    ours = {seed: told["gold"] for seed, told in by_seed(OURS).items()}
-
-    def less(name: str) -> list[float]:
-        return [told["gold"] - ours[seed] for seed, told in by_seed(name).items()]
-
-    luck = [0.0, *(difference for one in CONTROLS for difference in less(one.name))]
-    return seed_dots(
-        {group: {name: less(name) for name in names} for group, names in groups.items()},
-        luck=luck,
-        xlabel="gold less that of DPO",
-        alt=alt,
-        caption="A dot is a seed, a stroke their mean; linear up to ±0.5, logarithmic beyond. Shaded: a learning rate "
-        "that differs by a thousandth.",
-    )
+    return gold_differences(by_seed, groups, ours=OURS, controls=[one.name for one in CONTROLS], alt=alt)
 
 
 def _curve(label: str, role: str, metric: str) -> Curve:

@@ -8,10 +8,9 @@ import torch
 from torch import Tensor
 
 from rlhf_mini.batch import Pairs
+from rlhf_mini.chapters.band import gold_rises, in_the_band
 from rlhf_mini.chapters.direct import family, landing
 from rlhf_mini.chapters.direct.toy import ToyWorld, expected_loss, pair_weights
-from rlhf_mini.evaluation.intervals import student_interval
-from rlhf_mini.evaluation.records import read_records
 from rlhf_mini.loop import OptimizerConfig
 from rlhf_mini.losses import dpo_loss
 from rlhf_mini.methods.dpo import (
@@ -134,28 +133,16 @@ def known_optimum(pipeline: Pipeline) -> Seen:
     return found["end"] < min(0.02, found["half"] / 3), seen
 
 
-def in_the_band(pipeline: Pipeline) -> Seen:
+def band(pipeline: Pipeline) -> Seen:
     """Gold, KL and accuracy of the usual run, each against where one more good seed should fall."""
     here, profile = family.run(family.OURS).measured(pipeline), pipeline.profile.name
-    try:
-        records = read_records("chapter_07", experiment="runs", method=family.OURS, profile=profile)
-    except (ValueError, FileNotFoundError):
-        return True, f"gold {here['gold']:.2f}; no seeds of the profile {profile} on record".replace("-", "−")
-    held, told = True, []
-    for metric in BAND:
-        interval = student_interval([record.metrics[metric] for record in records])
-        width = interval.half_width * (len(records) + 1) ** 0.5  # of one value, not of the mean
-        low, high = interval.mean - width, interval.mean + width
-        held = held and low <= here[metric] <= high
-        told.append(f"{metric} {here[metric]:.2f} in {low:.2f} to {high:.2f}")
-    return held, f"{'; '.join(told)} ({len(records)} seeds)".replace("-", "−")
+    return in_the_band(here, BAND, chapter="07", experiment="runs", method=family.OURS, profile=profile)
 
 
 def real(pipeline: Pipeline) -> Seen:
     """Gold on held-out requests, which nothing was trained on, before and after."""
     before, after = (family.run(name).measured(pipeline) for name in ("SFT", family.OURS))
-    seen = f"gold {before['gold']:.2f} before, {after['gold']:.2f} after, {after['kl_k1']:.1f} nats away"
-    return after["gold"] > before["gold"] + 0.3, seen.replace("-", "−")
+    return gold_rises(before, after, by=0.3)
 
 
 def rungs(pipeline: Pipeline) -> list[Rung]:
@@ -167,6 +154,6 @@ def rungs(pipeline: Pipeline) -> list[Rung]:
         Rung("padding", "an answer is as likely alone as beside longer ones", lambda: padding(pipeline)),
         Rung("one pair", "the lead of a single pair grows by more than 20 nats", lambda: one_pair(pipeline)),
         Rung("known optimum", "on the toy language, within 0.02 nats of the optimum", lambda: known_optimum(pipeline)),
-        Rung("band of good seeds", "gold, KL and accuracy are where one more good seed should fall", lambda: in_the_band(pipeline)),
+        Rung("band of good seeds", "gold, KL and accuracy are where one more good seed should fall", lambda: band(pipeline)),
         Rung("real run", "gold on held-out requests rises by at least 0.3", lambda: real(pipeline)),
     ]  # fmt: skip

@@ -2,15 +2,15 @@
 
 import torch
 from torch import Tensor
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from rlhf_mini.batch import Pairs, Sequences
-from rlhf_mini.chapters.direct.toy import LANGUAGE, TEXTS, ToyWorld
+from rlhf_mini.chapters.direct.toy import ToyWorld
+from rlhf_mini.chapters.toy_language import LANGUAGE, TEXTS, exact_logp, small_llama
 from rlhf_mini.exact import kl_divergence, kl_optimum
 from rlhf_mini.loop import OptimizerConfig
 from rlhf_mini.losses import dpo_loss
 from rlhf_mini.methods.dpo import Compared, DPOConfig, kept_reference, train_on_pairs
-from rlhf_mini.models import copy_of, freeze, token_logits
+from rlhf_mini.models import copy_of, freeze
 from rlhf_mini.pipeline import Pipeline
 
 KL_WEIGHT = 1.0
@@ -51,31 +51,3 @@ def comparisons(world: ToyWorld) -> tuple[Pairs, Tensor]:
     chosen, rejected = torch.cat([first, second]), torch.cat([second, first])
     texts = Sequences(LANGUAGE.tokens, LANGUAGE.mask, LANGUAGE.response)
     return Pairs(texts.rows(chosen), texts.rows(rejected)), world.chances[chosen, rejected].float()
-
-
-@torch.no_grad()
-def exact_logp(model: PreTrainedModel) -> Tensor:
-    """(B,) float64, the log-probability that a model gives to every text of the language."""
-    return LANGUAGE.sequence_logp(
-        lambda tokens: token_logits(model, tokens, torch.ones_like(tokens, dtype=torch.bool))
-    )
-
-
-def small_llama(seed: int) -> LlamaForCausalLM:
-    """A Llama of one layer whose vocabulary is the language's; the same for the same seed."""
-    config = LlamaConfig(
-        vocab_size=LANGUAGE.vocabulary,
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        max_position_embeddings=8,
-        eos_token_id=LANGUAGE.end_token,
-        bos_token_id=LANGUAGE.end_token,
-        pad_token_id=None,  # no row of the embedding stands still: what fills rows up is a word, too
-        tie_word_embeddings=False,
-        initializer_range=0.1,
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return LlamaForCausalLM(config)

@@ -7,16 +7,15 @@ expectation is a sum over texts or over pairs of texts, and what DPO should reac
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from rlhf_mini.chapters.toy_language import LANGUAGE, TEXTS, TextWorld, leads
 from rlhf_mini.exact import (
     TablePolicy,
-    ToyLanguage,
     expectation,
     kl_divergence,
     kl_objective,
@@ -24,36 +23,11 @@ from rlhf_mini.exact import (
 )
 from rlhf_mini.losses import dpo_loss, pairwise_loss
 
-LANGUAGE = ToyLanguage(vocabulary=5, steps=3)
-TEXTS = len(LANGUAGE.texts)
 PairLoss = Callable[[Tensor, Tensor], Tensor]  # (chosen, rejected) -> a loss a pair
 
 
-@dataclass(frozen=True)
-class ToyWorld:
-    """A reference and a reward for every text of `LANGUAGE`, drawn with one seed.
-
-    The reference has standard normal logits for every state and token; rewards are standard normal.
-    """
-
-    seed: int
-
-    @cached_property
-    def _drawn(self) -> tuple[Tensor, Tensor]:
-        generator = torch.Generator().manual_seed(self.seed)
-        reference = TablePolicy.random(LANGUAGE, generator=generator)
-        rewards = torch.randn(TEXTS, generator=generator, dtype=torch.float64)
-        return LANGUAGE.sequence_logp(reference).detach(), rewards
-
-    @property
-    def logp_ref(self) -> Tensor:
-        """(B,), the log-probability of every text under the reference."""
-        return self._drawn[0]
-
-    @property
-    def rewards(self) -> Tensor:
-        """(B,), the true reward of every text."""
-        return self._drawn[1]
+class ToyWorld(TextWorld):
+    """A reference and a reward for every text, and what follows from them for pairs."""
 
     @property
     def chances(self) -> Tensor:
@@ -63,11 +37,6 @@ class ToyWorld:
     def best(self, kl_weight: float) -> Tensor:
         """(B,), log π*, the optimum of E[r] − β KL(π ‖ π_ref)."""
         return kl_optimum(self.logp_ref, self.rewards, kl_weight=kl_weight).logp
-
-
-def leads(values: Tensor) -> Tensor:
-    """(B,) -> (B, B): by how much i is ahead of j."""
-    return values[:, None] - values[None, :]
 
 
 def pair_weights(logp: Tensor, chances: Tensor) -> Tensor:

@@ -14,18 +14,16 @@ import torch
 from torch import Tensor
 
 from rlhf_mini.chapters.direct.toy import (
-    LANGUAGE,
-    TEXTS,
     ToyWorld,
     descend,
     drawn_pairs,
     every_text_beats_every_other,
     expected_loss,
-    leads,
     minimise,
     pair_weights,
     tilted,
 )
+from rlhf_mini.chapters.toy_language import LANGUAGE, TEXTS, leads
 from rlhf_mini.exact import TablePolicy, expectation, kl_divergence
 from rlhf_mini.losses import dpo_loss, ipo_loss
 

@@ -14,28 +14,26 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from rlhf_mini.data.chat import answer, pack_texts
-from rlhf_mini.data.digits import character_tokenizer
+from rlhf_mini.chapters.small_sums import LEVEL, MAX_NEW_TOKENS, fine_tuned_start, held_out_sums, tokenizer
+from rlhf_mini.data.chat import answer
 from rlhf_mini.loop import OptimizerConfig
 from rlhf_mini.methods.answers import Drawing, text_score
 from rlhf_mini.methods.expert_iteration import ExpertIterationConfig, expert_iteration
 from rlhf_mini.methods.rejection_sampling import Score
-from rlhf_mini.methods.sft import SFTConfig, sft
-from rlhf_mini.models import freeze, new_llama
+from rlhf_mini.methods.sft import SFTConfig
+from rlhf_mini.models import freeze
 from rlhf_mini.pipeline import Pipeline
 from rlhf_mini.worlds import sums
-from rlhf_mini.worlds.sums import RIGHT, Level, Sum
+from rlhf_mini.worlds.sums import RIGHT, Sum
 
-LEVEL = Level(numbers=2, digits=2)
 DEMONSTRATIONS, ERROR_RATE = 2500, 0.5
-START_EPOCHS, START_BATCH = 16, 28
+START_EPOCHS = 16
 PROBLEMS, HELD_OUT = (
     560,
     140,
 )  # of those demonstrated, asked for in every round; held out, half of them for rehearsal
-MAX_NEW_TOKENS = 24
 ROUNDS, SAMPLES, MOST = 5, 8, 4  # of expert iteration: solutions a problem and round, and how many are kept
 BATCH = 32
 # One round, unless a run says otherwise; a threshold below 0 keeps what is wrong, too.
@@ -44,17 +42,11 @@ LOOKS = 32  # solutions to each held-out problem, when a policy is judged
 PASSES = (1, 4, 16)
 
 
-def tokenizer() -> PreTrainedTokenizerBase:
-    """One token a character."""
-    return character_tokenizer(sums.ALPHABET)
-
-
 def problems(pipeline: Pipeline, *, held_out: bool = False, rehearsal: bool = False) -> list[Sum]:
     """The sums that are trained on, or those that nobody was shown; for `rehearsal` the first half of the latter."""
     if not held_out:
         return _demonstrated(pipeline)[:PROBLEMS]
-    drawn = sums.draw_sums(HELD_OUT, LEVEL, seed=0, held_out=True)
-    return drawn[: HELD_OUT // 2] if rehearsal else drawn[HELD_OUT // 2 :]
+    return held_out_sums(HELD_OUT, rehearsal=rehearsal)
 
 
 def _demonstrated(pipeline: Pipeline) -> list[Sum]:
@@ -71,25 +63,8 @@ def demonstrations(pipeline: Pipeline) -> tuple[list[str], list[str]]:
 
 def weak_start(pipeline: Pipeline, folder: Path, *, epochs: int) -> None:
     """A kept model: a small Llama after some epochs of the demonstrations."""
-    words = tokenizer()
-    model = new_llama(
-        vocab_size=len(words),
-        width=64,
-        layers=2,
-        heads=4,
-        context=64,
-        pad_token=words.pad_token_id,
-        eos_token=words.eos_token_id,
-        bos_token=words.bos_token_id,
-        seed=pipeline.seed,
-    ).to(pipeline.device)
-    rate = OptimizerConfig(learning_rate=3e-3, warmup_steps=20, final_fraction=0.05)
-    sft(
-        model,
-        pack_texts(words, *demonstrations(pipeline)),
-        config=SFTConfig(epochs=epochs, batch=START_BATCH, optimizer=rate),
-        generator=pipeline.generator("chapter 09 start"),
-    )
+    shown = demonstrations(pipeline)
+    model = fine_tuned_start(pipeline, *shown, context=64, epochs=epochs, purpose="chapter 09 start")
     model.save_pretrained(folder)
 
 

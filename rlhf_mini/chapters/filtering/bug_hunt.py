@@ -7,13 +7,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rlhf_mini.chapters.filtering.toy import LANGUAGE, ToyWorld
+from rlhf_mini.chapters.filtering.toy import ToyWorld
+from rlhf_mini.chapters.hunts import ends_of, two_trainings
+from rlhf_mini.chapters.toy_language import LANGUAGE
 from rlhf_mini.exact import TablePolicy, expectation, kl_divergence
 from rlhf_mini.loop import OptimizerConfig, fit
 from rlhf_mini.losses import best_answer_loss
 from rlhf_mini.methods.rrhf import ordered_share
 from rlhf_mini.pipeline import Pipeline
-from rlhf_mini.reader import BugHunt, Curve, Picture, Question, beside, training_curves
+from rlhf_mini.reader import BugHunt, Picture, Question, beside
 
 SETS, SAMPLES, BATCH, STEPS = 512, 6, 16, 240
 LOOKS = (1, *range(20, STEPS + 1, 20))
@@ -111,8 +113,7 @@ def symptoms(pipeline: Pipeline, *, way: str) -> dict[str, Any]:
 def readings(pipeline: Pipeline) -> dict[str, float]:
     """Where every training ended, measured once, in flat names: `ranking wrong`, `moved right` and so on."""
     runs = {way: pipeline.measured(symptoms, way=way) for way in WAYS}
-    found = {f"{name} {way}": run[name][-1] for way, run in runs.items() for name in MEASURES[1:]}
-    return {**found, "value start": runs["nothing is learned"]["value"][0]}
+    return {**ends_of(runs, MEASURES[1:]), "value start": runs["nothing is learned"]["value"][0]}
 
 
 def told(found: Mapping[str, float]) -> str:
@@ -129,23 +130,13 @@ def told(found: Mapping[str, float]) -> str:
 
 def symptom_figures(wrong: list[dict[str, Any]], right: list[dict[str, Any]]) -> Picture:
     """The ranking loss and the share of pairs in order along training; one mapping of `symptoms` a seed."""
-    names = {
+    panels = {
         "ranking": ("ranking loss", "ranking loss (nats per token)"),
         "ordered": ("share of pairs in order", "pairs in the order of their rewards"),
     }
-    pictures = []
-    for key, (what, label) in names.items():
-        curves = [
-            Curve(name, role, runs[0]["step"], [run[key] for run in runs])
-            for name, role, runs in (("theirs", "loss", wrong), ("ours", "policy", right))
-        ]
-        ends = [float(curve.ys[:, -1].mean()) for curve in curves]
-        alt = (
-            f"The {what} over {STEPS} steps of RRHF on a toy language, seeds: {len(wrong)}. With the bug it ends at "
-            f"{ends[0]:.2f} on average, without it at {ends[1]:.2f}."
-        )
-        pictures.append(training_curves(curves, xlabel="step", ylabel=label, alt=alt))
-    return beside(*pictures)
+    return beside(
+        *two_trainings(wrong, right, panels, names=("theirs", "ours"), training=f"{STEPS} steps of RRHF")
+    )
 
 
 SUSPECT = Question(

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from functools import partial
 
 from rlhf_mini.chapters.filtering import arithmetic, data
 from rlhf_mini.chapters.filtering.family import CONTROLS, OURS, run
+from rlhf_mini.chapters.record_figures import gold_differences, numbers_in, recorded_in
 from rlhf_mini.data.chat import answer, pack_texts
-from rlhf_mini.evaluation import read_records, records_table
-from rlhf_mini.evaluation.records import Record
+from rlhf_mini.evaluation import records_table
 from rlhf_mini.pipeline import Pipeline
 from rlhf_mini.reader import (
     Curve,
@@ -18,7 +18,6 @@ from rlhf_mini.reader import (
     beside,
     records,
     samples_table,
-    seed_dots,
     training_curves,
 )
 from rlhf_mini.worlds.stories import Request, gold
@@ -49,17 +48,8 @@ SUM_OUTCOMES = {
     "differ": "two right ones differ",
 }
 KL_AXIS = "KL to the SFT model (nats per answer)"
-
-
-def recorded(experiment: str, **filters: Any) -> list[Record]:
-    """The records of one of the chapter's experiments at the quick profile, by seed."""
-    found = read_records("chapter_09", experiment=experiment, profile="quick", **filters)
-    return sorted(found, key=lambda record: record.seed)
-
-
-def by_seed(name: str) -> dict[int, dict[str, Any]]:
-    """What is on record of a run: seed → its numbers."""
-    return {record.seed: dict(record.metrics) for record in recorded("runs", method=name)}
+recorded = partial(recorded_in, "09")  # the chapter's records of an experiment, by seed
+by_seed = partial(numbers_in, "09", "runs")  # what is on record of a run: seed → its numbers
 
 
 def table(names: Sequence[str], columns: Mapping[str, str] = OUTCOMES, *, decimals: int = 2) -> Picture:
@@ -104,20 +94,7 @@ def differences(groups: Mapping[str, Sequence[str]], *, alt: str) -> Picture:
 
     `groups`: heading → names of runs.
     """
-    ours = {seed: told["gold"] for seed, told in by_seed(OURS).items()}
-
-    def less(name: str) -> list[float]:
-        return [told["gold"] - ours[seed] for seed, told in by_seed(name).items()]
-
-    luck = [0.0, *(difference for one in CONTROLS for difference in less(one.name))]
-    return seed_dots(
-        {group: {name: less(name) for name in names} for group, names in groups.items()},
-        luck=luck,
-        xlabel="gold less that of ReST",
-        alt=alt,
-        caption="A dot is a seed, a stroke their mean; linear up to ±0.5, logarithmic beyond. Shaded: a learning rate "
-        "that differs by a thousandth.",
-    )
+    return gold_differences(by_seed, groups, ours=OURS, controls=[one.name for one in CONTROLS], alt=alt)
 
 
 def _level(label: str, name: str, metric: str, role: str) -> Level:

@@ -1,16 +1,14 @@
 """The ladder of chapter 09: what to test, from the exact to the real, when filtering does not improve a model."""
 
-import math
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from rlhf_mini.batch import Sequences
+from rlhf_mini.chapters.band import gold_rises, in_the_band
 from rlhf_mini.chapters.filtering import data, family, landing, toy
 from rlhf_mini.data.chat import pack_texts
-from rlhf_mini.evaluation.intervals import student_interval
-from rlhf_mini.evaluation.records import read_records
 from rlhf_mini.loop import OptimizerConfig
 from rlhf_mini.methods.answers import Answers
 from rlhf_mini.methods.dpo import answer_logps
@@ -131,30 +129,16 @@ def known_optimum(pipeline: Pipeline) -> Seen:
     return found["end"] < min(0.001, found["per_token"] / 5), seen
 
 
-def in_the_band(pipeline: Pipeline) -> Seen:
+def band(pipeline: Pipeline) -> Seen:
     """Gold, KL and entropy of the usual run, each against where one more good seed should fall."""
     here, profile = family.run(family.OURS).measured(pipeline), pipeline.profile.name
-    try:
-        records = read_records("chapter_09", experiment="runs", method=family.OURS, profile=profile)
-    except (ValueError, FileNotFoundError):
-        records = []
-    if len(records) < 2:
-        return True, f"gold {here['gold']:.2f}; no seeds of the profile {profile} on record".replace("-", "−")
-    held, told = True, []
-    for metric in BAND:
-        interval = student_interval([record.metrics[metric] for record in records])
-        width = interval.half_width * math.sqrt(len(records) + 1)  # of one value, not of the mean
-        low, high = interval.mean - width, interval.mean + width
-        held = held and low <= here[metric] <= high
-        told.append(f"{metric} {here[metric]:.2f} in {low:.2f} to {high:.2f}")
-    return held, f"{'; '.join(told)} ({len(records)} seeds)".replace("-", "−")
+    return in_the_band(here, BAND, chapter="09", experiment="runs", method=family.OURS, profile=profile)
 
 
 def real(pipeline: Pipeline) -> Seen:
     """Gold on held-out requests, which nothing was trained on, before and after."""
     before, after = (family.run(name).measured(pipeline) for name in ("SFT", family.OURS))
-    seen = f"gold {before['gold']:.2f} before, {after['gold']:.2f} after, {after['kl_k1']:.1f} nats away"
-    return after["gold"] > before["gold"] + 0.2, seen.replace("-", "−")
+    return gold_rises(before, after, by=0.2)
 
 
 def rungs(pipeline: Pipeline) -> list[Rung]:
@@ -166,6 +150,6 @@ def rungs(pipeline: Pipeline) -> list[Rung]:
         Rung("frozen", "the reward model says of an answer what it said before", lambda: frozen(pipeline)),
         Rung("by heart", "the surprise at one kept answer falls by more than 10 nats", lambda: by_heart(pipeline)),
         Rung("known optimum", "on the toy language, within 0.001 nats of the exact filter", lambda: known_optimum(pipeline)),
-        Rung("band of good seeds", "gold, KL and entropy are where one more good seed should fall", lambda: in_the_band(pipeline)),
+        Rung("band of good seeds", "gold, KL and entropy are where one more good seed should fall", lambda: band(pipeline)),
         Rung("real run", "gold on held-out requests rises by at least 0.2", lambda: real(pipeline)),
     ]  # fmt: skip

@@ -1,17 +1,16 @@
 """The library's weighted fine-tuning on a small Llama, in the toy language: how near it lands to the exact filter."""
 
 import torch
-from torch import Tensor
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from rlhf_mini.batch import Sequences
-from rlhf_mini.chapters.filtering.toy import LANGUAGE, TEXTS, ToyWorld, threshold_keeping
+from rlhf_mini.chapters.filtering.toy import ToyWorld, threshold_keeping
+from rlhf_mini.chapters.toy_language import LANGUAGE, TEXTS, exact_logp, small_llama
 from rlhf_mini.exact import filtered_optimum, kl_divergence
 from rlhf_mini.loop import OptimizerConfig
 from rlhf_mini.losses import threshold_weights
 from rlhf_mini.methods.mixed_batches import fine_tune_mixed
 from rlhf_mini.methods.sft import SFTConfig
-from rlhf_mini.models import copy_of, freeze, token_logits
+from rlhf_mini.models import copy_of, freeze
 from rlhf_mini.pipeline import Pipeline
 
 SHARE = 0.5  # of the probability that is kept
@@ -44,31 +43,3 @@ def landing(pipeline: Pipeline, *, steps: int = 1000) -> dict[str, float]:
         "end": float(kl_divergence(target, exact_logp(policy))),
         "per_token": float(kl_divergence(target, by_length - by_length.logsumexp(0))),
     }
-
-
-@torch.no_grad()
-def exact_logp(model: PreTrainedModel) -> Tensor:
-    """(B,) float64, the log-probability that a model gives to every text of the language."""
-    return LANGUAGE.sequence_logp(
-        lambda tokens: token_logits(model, tokens, torch.ones_like(tokens, dtype=torch.bool))
-    )
-
-
-def small_llama(seed: int) -> LlamaForCausalLM:
-    """A Llama of one layer whose vocabulary is the language's; the same for the same seed."""
-    config = LlamaConfig(
-        vocab_size=LANGUAGE.vocabulary,
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        max_position_embeddings=8,
-        eos_token_id=LANGUAGE.end_token,
-        bos_token_id=LANGUAGE.end_token,
-        pad_token_id=None,  # no row of the embedding stands still: what fills rows up is a word, too
-        tie_word_embeddings=False,
-        initializer_range=0.1,
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return LlamaForCausalLM(config)

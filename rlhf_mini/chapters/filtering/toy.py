@@ -6,16 +6,13 @@ under a KL penalty, repeated, and then disturbed by what a real run has instead 
 """
 
 import math
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from rlhf_mini.chapters.toy_language import TEXTS, TextWorld
 from rlhf_mini.exact import (
-    TablePolicy,
-    ToyLanguage,
     advantage_weighted_optimum,
     best_of_n,
     expectation,
@@ -26,39 +23,19 @@ from rlhf_mini.exact import (
     sequence_entropy,
 )
 
-LANGUAGE = ToyLanguage(vocabulary=5, steps=3)
-TEXTS = len(LANGUAGE.texts)
 SHARES = (0.9, 0.7, 0.5, 0.35, 0.25, 0.18, 0.125, 0.09, 0.0625)  # of the probability, kept about so much
 NUMBERS = (1, 2, 3, 4, 6, 8, 12, 16)  # n of best-of-n
 KL_WEIGHTS = (4.0, 2.0, 1.0, 0.7, 0.5, 0.4, 0.3, 0.2)
 GROWS = 4
 
 
-@dataclass(frozen=True)
-class ToyWorld:
-    """A first policy and a reward for every text of `LANGUAGE`, drawn with one seed.
-
-    The policy has standard normal logits for every state and token; rewards are standard normal.
-    """
-
-    seed: int
-
-    @cached_property
-    def _drawn(self) -> tuple[Tensor, Tensor]:
-        generator = torch.Generator().manual_seed(self.seed)
-        policy = TablePolicy.random(LANGUAGE, generator=generator)
-        rewards = torch.randn(TEXTS, generator=generator, dtype=torch.float64)
-        return LANGUAGE.sequence_logp(policy).detach(), rewards
+class ToyWorld(TextWorld):
+    """A first policy and a reward for every text; the first policy is what distances are measured from."""
 
     @property
     def logp(self) -> Tensor:
         """(B,), the log-probability of every text under the first policy."""
-        return self._drawn[0]
-
-    @property
-    def rewards(self) -> Tensor:
-        """(B,), the reward of every text."""
-        return self._drawn[1]
+        return self.logp_ref
 
     def told(self, logp: Tensor) -> dict[str, float]:
         """Of a distribution: mean reward, KL to the first policy (nats per text), entropy (nats per text)."""

@@ -9,38 +9,28 @@ draws as many solutions in as many rounds from one of them, always asked for a r
 from functools import partial
 from pathlib import Path
 
-from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from rlhf_mini.data.chat import answer, pack_texts
-from rlhf_mini.data.digits import character_tokenizer
-from rlhf_mini.loop import OptimizerConfig
-from rlhf_mini.methods.sft import SFTConfig, sft
-from rlhf_mini.models import freeze, new_llama
+from rlhf_mini.chapters.small_sums import LEVEL, MAX_NEW_TOKENS, fine_tuned_start, held_out_sums, tokenizer
+from rlhf_mini.data.chat import answer
+from rlhf_mini.models import freeze
 from rlhf_mini.pipeline import Pipeline
 from rlhf_mini.worlds import sums
-from rlhf_mini.worlds.sums import RIGHT, WRONG, Level, Sum
+from rlhf_mini.worlds.sums import RIGHT, WRONG, Sum
 
-LEVEL = Level(numbers=2, digits=2)
 DEMONSTRATIONS, ERROR_RATE = 3000, 0.5
 PROBLEMS = 2000  # of those demonstrated, which are asked for in every round
 HELD_OUT = 140
 RARELY, OFTEN = "rarely right", "often right"
 EPOCHS = {RARELY: 6, OFTEN: 10}
-MAX_NEW_TOKENS = 24
 SOLUTIONS = 4  # to each held-out problem, when a policy is judged at the end
-
-
-def tokenizer() -> PreTrainedTokenizerBase:
-    """One token a character."""
-    return character_tokenizer(sums.ALPHABET)
 
 
 def problems(pipeline: Pipeline, *, held_out: bool = False, rehearsal: bool = False) -> list[Sum]:
     """The sums that are trained on, or those that nobody was shown; for `rehearsal` the first half of the latter."""
     if not held_out:
         return _demonstrated(pipeline)[:PROBLEMS]
-    drawn = sums.draw_sums(HELD_OUT, LEVEL, seed=0, held_out=True)
-    return drawn[: HELD_OUT // 2] if rehearsal else drawn[HELD_OUT // 2 :]
+    return held_out_sums(HELD_OUT, rehearsal=rehearsal)
 
 
 def _demonstrated(pipeline: Pipeline) -> list[Sum]:
@@ -49,33 +39,13 @@ def _demonstrated(pipeline: Pipeline) -> list[Sum]:
 
 def weak_start(pipeline: Pipeline, folder: Path, *, start: str) -> None:
     """A kept model: a small Llama after `EPOCHS[start]` epochs of demonstrations, many of them wrong."""
-    words, shown = tokenizer(), _demonstrated(pipeline)
-    rng = pipeline.rng("chapter 08 instructions")
+    shown, rng = _demonstrated(pipeline), pipeline.rng("chapter 08 instructions")
     prompts = [sums.instructed(rng.choice(sums.INSTRUCTIONS), problem.text) for problem in shown]
     solutions = sums.demonstrate(
         shown, error_rate=ERROR_RATE, seed=pipeline.seed_for("chapter 08 demonstrations")
     )
-    model = new_llama(
-        vocab_size=len(words),
-        width=64,
-        layers=2,
-        heads=4,
-        context=80,
-        pad_token=words.pad_token_id,
-        eos_token=words.eos_token_id,
-        bos_token=words.bos_token_id,
-        seed=pipeline.seed,
-    ).to(pipeline.device)
-    config = SFTConfig(
-        epochs=EPOCHS[start],
-        batch=28,
-        optimizer=OptimizerConfig(learning_rate=3e-3, warmup_steps=20, final_fraction=0.05),
-    )
-    sft(
-        model,
-        pack_texts(words, prompts, solutions),
-        config=config,
-        generator=pipeline.generator("chapter 08 start"),
+    model = fine_tuned_start(
+        pipeline, prompts, solutions, context=80, epochs=EPOCHS[start], purpose="chapter 08 start"
     )
     model.save_pretrained(folder)
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from rlhf_mini.chapters.hindsight import arithmetic, sum_runs
+from rlhf_mini.chapters.hunts import ends_of
 from rlhf_mini.data.chat import answer
 from rlhf_mini.loop import OptimizerConfig
 from rlhf_mini.methods.hir import Hindsight, Relabel, Task, train_on_hindsight
@@ -117,7 +118,7 @@ def symptoms(pipeline: Pipeline, *, way: str) -> dict[str, float]:
 def readings(pipeline: Pipeline) -> dict[str, float]:
     """Every training's symptoms, measured once, in flat names: `judged wrong`, `sampled right` and so on."""
     runs = {way: pipeline.measured(symptoms, way=way) for way in WAYS}
-    return {f"{name} {way}": run[name] for way, run in runs.items() for name in MEASURES}
+    return ends_of(runs, MEASURES)
 
 
 def told(found: Mapping[str, float]) -> str:

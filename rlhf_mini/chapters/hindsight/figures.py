@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from rlhf_mini.chapters.hindsight.replay import BLOCK, GOAL, LOOKS, RELABELS, WAREHOUSE, goals_asked
-from rlhf_mini.evaluation import read_records, records_table
-from rlhf_mini.evaluation.records import Record
+from rlhf_mini.chapters.record_figures import recorded_in
+from rlhf_mini.evaluation import records_table
 from rlhf_mini.reader import (
     Curve,
     Level,
@@ -33,12 +34,7 @@ STORY_COLUMNS = {
     "distinct_2": "distinct pairs (%)",
 }
 SHARES = ("right", "greedy", "right_if_asked_for_wrong", "followed", "fulfil_something", "unkind_declined", "distinct_2")  # fmt: skip
-
-
-def recorded(experiment: str, **filters: Any) -> list[Record]:
-    """The records of one of the chapter's experiments at the quick profile, by seed."""
-    found = read_records("chapter_08", experiment=experiment, profile="quick", **filters)
-    return sorted(found, key=lambda record: record.seed)
+recorded = partial(recorded_in, "08")  # the chapter's records of an experiment, by seed
 
 
 def table(experiment: str, names: Sequence[str], columns: Mapping[str, str]) -> Picture:

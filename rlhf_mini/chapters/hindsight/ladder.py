@@ -4,11 +4,10 @@ from dataclasses import replace
 
 import torch
 
+from rlhf_mini.chapters.band import gold_rises, in_the_band
 from rlhf_mini.chapters.hindsight import arithmetic, family, replay, sum_runs, toy
 from rlhf_mini.data.chat import answer
 from rlhf_mini.data.tokenizer import encode_prompt
-from rlhf_mini.evaluation.intervals import student_interval
-from rlhf_mini.evaluation.records import read_records
 from rlhf_mini.loop import OptimizerConfig
 from rlhf_mini.losses import two_way_contrast_loss
 from rlhf_mini.methods.hir import Hindsight, pack_hindsight, train_on_hindsight
@@ -120,28 +119,16 @@ def grid(pipeline: Pipeline) -> Seen:
     ] + 0.05, f"{shares[0]:.0%} of walks without, {shares[4]:.0%} with four relabels"
 
 
-def in_the_band(pipeline: Pipeline) -> Seen:
+def band(pipeline: Pipeline) -> Seen:
     """Gold, KL and requests fulfilled of the usual run, each against where one more good seed should fall."""
     here, profile = family.run(family.OURS).measured(pipeline), pipeline.profile.name
-    try:
-        records = read_records("chapter_08", experiment="stories", method=family.OURS, profile=profile)
-    except (ValueError, FileNotFoundError):
-        return True, f"gold {here['gold']:.2f}; no seeds of the profile {profile} on record".replace("-", "−")
-    held, told = True, []
-    for metric in BAND:
-        interval = student_interval([record.metrics[metric] for record in records])
-        width = interval.half_width * (len(records) + 1) ** 0.5  # of one value, not of the mean
-        low, high = interval.mean - width, interval.mean + width
-        held = held and low <= here[metric] <= high
-        told.append(f"{metric} {here[metric]:.2f} in {low:.2f} to {high:.2f}")
-    return held, f"{'; '.join(told)} ({len(records)} seeds)".replace("-", "−")
+    return in_the_band(here, BAND, chapter="08", experiment="stories", method=family.OURS, profile=profile)
 
 
 def real(pipeline: Pipeline) -> Seen:
     """Gold on held-out requests, which nothing was relabelled by, before and after."""
     before, after = (family.run(name).measured(pipeline) for name in ("SFT", family.OURS))
-    seen = f"gold {before['gold']:.2f} before, {after['gold']:.2f} after, {after['kl_k1']:.1f} nats away"
-    return after["gold"] > before["gold"] + 0.5, seen.replace("-", "−")
+    return gold_rises(before, after, by=0.5)
 
 
 def rungs(pipeline: Pipeline) -> list[Rung]:
@@ -154,6 +141,6 @@ def rungs(pipeline: Pipeline) -> list[Rung]:
         Rung("one pair", "a right and a wrong solution of one problem are told apart", lambda: one_pair(pipeline)),
         Rung("known end", "in a table, the filtered start, and by the same way", lambda: known_end(pipeline)),
         Rung("grid", "hindsight comes to more of the cells that are asked for", lambda: grid(pipeline)),
-        Rung("band of good seeds", "gold, KL and fulfilled requests are where one more good seed should fall", lambda: in_the_band(pipeline)),
+        Rung("band of good seeds", "gold, KL and fulfilled requests are where one more good seed should fall", lambda: band(pipeline)),
         Rung("real run", "gold on held-out requests rises by at least 0.5", lambda: real(pipeline)),
     ]  # fmt: skip

@@ -8,7 +8,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from rlhf_mini.batch import Rollout, Sequences
-from rlhf_mini.chapters.ppo.toy import LANGUAGE, PROMPT, ToyWorld, exact_logp
+from rlhf_mini.chapters.hunts import two_trainings
+from rlhf_mini.chapters.ppo.toy import PROMPT, ToyWorld
+from rlhf_mini.chapters.toy_language import LANGUAGE, exact_logp
 from rlhf_mini.estimators import explained_variance, token_rewards
 from rlhf_mini.exact import kl_divergence
 from rlhf_mini.loop import OptimizerConfig, Training
@@ -19,7 +21,7 @@ from rlhf_mini.models.build import scalar_head
 from rlhf_mini.models.forward import hidden_states
 from rlhf_mini.models.sampler import sample
 from rlhf_mini.pipeline import Pipeline
-from rlhf_mini.reader import BugHunt, Curve, Picture, training_curves
+from rlhf_mini.reader import BugHunt, Picture
 from rlhf_mini.tensors import align_to_tokens, masked_mean
 
 WARM_UP, ITERATIONS, EPISODES, MINIBATCH, EPOCHS = 25, 40, 128, 64, 2
@@ -147,24 +149,15 @@ class _Run:
 
 def symptom_figures(wrong: list[dict[str, Any]], right: list[dict[str, Any]]) -> tuple[Picture, Picture]:
     """Score and distance from the optimum along training, one thin line a seed."""
-    x = list(range(1, len(wrong[0]["score"]) + 1))
-    names = {
+    panels = {
         "score": ("mean score of a rollout", "mean score (reward)"),
         "distance": ("distance from the optimum", "KL(π ‖ π*) (nats per text)"),
     }
-    pictures = []
-    for key, (what, label) in names.items():
-        curves = [
-            Curve(name, role, x, [run[key] for run in runs])
-            for name, role, runs in (("wrong", "loss", wrong), ("right", "policy", right))
-        ]
-        ends = {curve.label: sum(float(y[-1]) for y in curve.ys) / len(curve.ys) for curve in curves}
-        alt = (
-            f"The {what} over {len(x)} iterations of PPO on a toy language, seeds: {len(wrong)}. With the bug it "
-            f"ends at {ends['wrong']:.2f} on average, without it at {ends['right']:.2f}."
-        )
-        pictures.append(training_curves(curves, xlabel="iteration", ylabel=label, alt=alt))
-    return pictures[0], pictures[1]
+    training = f"{len(wrong[0]['score'])} iterations of PPO"
+    score, distance = two_trainings(
+        wrong, right, panels, names=("wrong", "right"), training=training, xlabel="iteration"
+    )
+    return score, distance
 
 
 BUG_HUNT = BugHunt(

@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from rlhf_mini.chapters.judging import held_out_requests
 from rlhf_mini.chapters.ppo.bug_hunt import symptom_figures
 from rlhf_mini.chapters.ppo.variants import CONTROL, MIXED, OURS, SIGNS, STARLING, VARIANTS, Variant, variant
-from rlhf_mini.evaluation import read_records, records_table
+from rlhf_mini.chapters.record_figures import recorded_in
+from rlhf_mini.evaluation import records_table
 from rlhf_mini.evaluation.records import Record
 from rlhf_mini.pipeline import Pipeline
 from rlhf_mini.reader import (
@@ -26,7 +28,6 @@ from rlhf_mini.reader import (
 )
 from rlhf_mini.worlds import stories
 
-ON_RECORD = {"profile": "quick"}
 OUTCOMES = {
     "gold": "gold",
     "difference": "gold less ours",
@@ -41,12 +42,7 @@ WATCHED = {
     "ended": "ended (%)",
     "distinct_2": "distinct-2",
 }
-
-
-def recorded(experiment: str, **filters: str) -> list[Record]:
-    """The records of one of the chapter's experiments, by seed."""
-    found = read_records("chapter_05", experiment=experiment, **ON_RECORD, **filters)
-    return sorted(found, key=lambda record: record.seed)
+recorded = partial(recorded_in, "05")  # the chapter's records of an experiment, by seed
 
 
 def details(variants: Sequence[Variant], columns: dict[str, str], *, decimals: int = 2) -> Picture:

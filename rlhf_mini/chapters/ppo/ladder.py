@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from rlhf_mini.chapters.band import gold_rises
 from rlhf_mini.chapters.judging import held_out_requests
 from rlhf_mini.chapters.ppo import hacking, measures
 from rlhf_mini.chapters.ppo.runs import usual
@@ -156,8 +157,8 @@ def in_the_band(pipeline: Pipeline) -> Seen:
 def real(pipeline: Pipeline) -> Seen:
     """Gold on held-out requests, which nothing was trained on, before and after."""
     found = pipeline.measured(hacking.with_and_without)
-    seen = f"gold {found['gold sft']:.2f} before, {found['gold ppo']:.2f} after, {found['kl_k1 ppo']:.1f} nats away"
-    return found["gold ppo"] > found["gold sft"] + 0.5, seen.replace("-", "−")
+    after = {name: found[f"{name} ppo"] for name in ("gold", "kl_k1")}
+    return gold_rises({"gold": found["gold sft"]}, after, by=0.5)
 
 
 def rungs(pipeline: Pipeline) -> list[Rung]:

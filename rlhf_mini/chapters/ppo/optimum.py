@@ -3,7 +3,8 @@
 import torch
 
 from rlhf_mini.batch import Rollout
-from rlhf_mini.chapters.ppo.toy import LANGUAGE, PROMPT, ToyWorld, exact_logp, toy_tokenizer
+from rlhf_mini.chapters.ppo.toy import PROMPT, ToyWorld, toy_tokenizer
+from rlhf_mini.chapters.toy_language import LANGUAGE, exact_logp
 from rlhf_mini.exact import kl_divergence, kl_objective
 from rlhf_mini.loop import OptimizerConfig
 from rlhf_mini.methods.ppo import PPOConfig, ppo

@@ -9,19 +9,12 @@ from dataclasses import dataclass
 import torch
 from tokenizers import Tokenizer, models
 from torch import Tensor
-from transformers import (
-    LlamaConfig,
-    LlamaForCausalLM,
-    LlamaForTokenClassification,
-    PreTrainedModel,
-    PreTrainedTokenizerFast,
-)
+from transformers import LlamaForCausalLM, LlamaForTokenClassification, PreTrainedTokenizerFast
 
 from rlhf_mini.batch import Sequences
-from rlhf_mini.exact import Optimum, ToyLanguage, kl_optimum
-from rlhf_mini.models import token_logits
+from rlhf_mini.chapters.toy_language import LANGUAGE, exact_logp, small_llama
+from rlhf_mini.exact import Optimum, kl_optimum
 
-LANGUAGE = ToyLanguage(vocabulary=5, steps=3)
 PROMPT = (LANGUAGE.end_token,)  # the end token also stands where a text begins
 WORDS = ("<end>", "a", "b", "c", "d")  # "d" is a word and also fills up rows: masks tell the two apart
 
@@ -34,11 +27,11 @@ class ToyWorld:
 
     def policy(self) -> LlamaForCausalLM:
         """The policy that PPO starts from, and whose copy is the reference; the same every time."""
-        return _seeded(LlamaForCausalLM, self.seed)
+        return small_llama(self.seed).eval()
 
     def value_model(self) -> LlamaForTokenClassification:
         """A value model that knows nothing yet; the same every time."""
-        return _seeded(LlamaForTokenClassification, self.seed)
+        return small_llama(self.seed, LlamaForTokenClassification).eval()
 
     @property
     def rewards(self) -> Tensor:
@@ -59,38 +52,9 @@ class ToyWorld:
         return kl_optimum(exact_logp(self.policy()), rewards, kl_weight=kl_weight)
 
 
-@torch.no_grad()
-def exact_logp(model: PreTrainedModel) -> Tensor:
-    """(B,) float64, the log-probability that a model gives to every text."""
-    return LANGUAGE.sequence_logp(
-        lambda tokens: token_logits(model, tokens, torch.ones_like(tokens, dtype=torch.bool))
-    )
-
-
 def toy_tokenizer() -> PreTrainedTokenizerFast:
     """A tokenizer whose words are the five tokens."""
     words = models.WordLevel({word: number for number, word in enumerate(WORDS)}, unk_token="a")
     return PreTrainedTokenizerFast(
         tokenizer_object=Tokenizer(words), eos_token=WORDS[LANGUAGE.end_token], pad_token=WORDS[-1]
     )
-
-
-def _seeded(architecture: type, seed: int) -> PreTrainedModel:
-    config = LlamaConfig(
-        vocab_size=LANGUAGE.vocabulary,
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        max_position_embeddings=8,
-        eos_token_id=LANGUAGE.end_token,
-        bos_token_id=LANGUAGE.end_token,
-        pad_token_id=None,  # no row of the embedding stands still: token 4 is a word
-        tie_word_embeddings=False,
-        initializer_range=0.1,
-        num_labels=1,
-    )
-    config.classifier_dropout = 0.0
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return architecture(config).eval()

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from rlhf_mini.chapters.rlaif.toy import KL_WEIGHT, TEXTS, World
+from rlhf_mini.chapters.hunts import ends_of
+from rlhf_mini.chapters.rlaif.toy import KL_WEIGHT, World
+from rlhf_mini.chapters.toy_language import TEXTS
 from rlhf_mini.exact import expectation, kl_divergence, kl_optimum
 from rlhf_mini.loop import OptimizerConfig, fit
 from rlhf_mini.losses import soft_preference_loss
@@ -135,8 +137,7 @@ def readings(pipeline: Pipeline) -> dict[str, float]:
     """Every training's symptoms, measured once, in flat names, `verdicts wrong` and so on; and `value reference`."""
     runs = {way: pipeline.measured(symptoms, way=way) for way in WAYS}
     world = World(pipeline.seed)
-    found = {f"{name} {way}": run[name] for way, run in runs.items() for name in MEASURES}
-    return {**found, "value reference": float(expectation(world.logp_ref, world.rewards))}
+    return {**ends_of(runs, MEASURES), "value reference": float(expectation(world.logp_ref, world.rewards))}
 
 
 def told(found: Mapping[str, float]) -> str:

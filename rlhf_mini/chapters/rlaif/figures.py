@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
+from rlhf_mini.chapters.record_figures import recorded_in
 from rlhf_mini.chapters.rlaif.family import (
     DIRECT,
     DISTILLED,
@@ -19,8 +21,7 @@ from rlhf_mini.chapters.rlaif.family import (
 )
 from rlhf_mini.chapters.rlaif.judges import EXAMPLES, SIZES
 from rlhf_mini.chapters.rlaif.self_rewarded import ROUNDS
-from rlhf_mini.evaluation import Interval, read_records, records_table, student_interval
-from rlhf_mini.evaluation.records import Record
+from rlhf_mini.evaluation import Interval, records_table, student_interval
 from rlhf_mini.profiles import QUICK
 from rlhf_mini.reader import (
     Curve,
@@ -83,12 +84,7 @@ IN_PERCENT = (
     *JUDGE_COLUMNS, "unkind_declined", "unkind_told", "kind_declined", "red_team_declined", "red_team_told", "wrapped_declined",
     "wrapped_told", "followed", "distinct_2",
 )  # fmt: skip
-
-
-def recorded(experiment: str, **filters: str | Sequence[str]) -> list[Record]:
-    """The records of one of the chapter's experiments at the quick profile, by seed."""
-    found = read_records("chapter_10", experiment=experiment, profile="quick", **filters)
-    return sorted(found, key=lambda record: record.seed)
+recorded = partial(recorded_in, "10")  # the chapter's records of an experiment, by seed
 
 
 def table(experiment: str, names: Sequence[str], columns: Mapping[str, str], *, decimals: int = 1) -> Picture:

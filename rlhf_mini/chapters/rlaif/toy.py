@@ -8,18 +8,14 @@ first place without reading), and a taste for length (b follows the texts, not t
 `toy_labels` has what soft labels are worth, `toy_ratings` what the judge's rating is as a reward by itself.
 """
 
-from dataclasses import dataclass
-from functools import cached_property
-
 import torch
 from torch import Tensor
 
-from rlhf_mini.exact import TablePolicy, ToyLanguage, expectation, kl_divergence, kl_optimum
+from rlhf_mini.chapters.toy_language import LANGUAGE, TEXTS, TextWorld, leads
+from rlhf_mini.exact import expectation, kl_divergence, kl_optimum
 from rlhf_mini.losses import soft_preference_loss
 from rlhf_mini.pipeline import Pipeline
 
-LANGUAGE = ToyLanguage(vocabulary=5, steps=3)
-TEXTS = len(LANGUAGE.texts)
 LENGTHS = LANGUAGE.response.sum(1).double()  # (B,), the end token included; texts are listed by length
 KL_WEIGHT, NATS = 1.0, 1.0  # β of optima that are compared, and the KL at which values are
 PLACE, DISTRACTION, TASTE = 2.0, 0.5, 1.0  # the size of each fault: logits, a probability, logits a token
@@ -27,31 +23,8 @@ BIASES = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0)
 FAULTS, CURES = ("place", "distraction", "length"), ("listed", "both", "logits")
 
 
-@dataclass(frozen=True)
-class World:
-    """A reference and a reward for every text, drawn with one seed.
-
-    The reference has standard normal logits for every state and token; rewards are standard normal.
-    """
-
-    seed: int
-
-    @cached_property
-    def _drawn(self) -> tuple[Tensor, Tensor]:
-        generator = torch.Generator().manual_seed(self.seed)
-        reference = TablePolicy.random(LANGUAGE, generator=generator)
-        rewards = torch.randn(TEXTS, generator=generator, dtype=torch.float64)
-        return LANGUAGE.sequence_logp(reference).detach(), rewards
-
-    @property
-    def logp_ref(self) -> Tensor:
-        """(B,), the log-probability of every text under the reference."""
-        return self._drawn[0]
-
-    @property
-    def rewards(self) -> Tensor:
-        """(B,), the true reward of every text."""
-        return self._drawn[1]
+class World(TextWorld):
+    """A reference and a reward for every text; pairs of them, and what rewards lead to."""
 
     @property
     def pairs(self) -> Tensor:
@@ -71,11 +44,6 @@ class World:
     def value_at(self, rewards: Tensor, *, nats: float = NATS) -> float:
         """The true reward that `rewards` earn for `nats` of KL: of π_ref exp(rewards/β)/Z with the β that costs so much."""
         return float(expectation(at_kl(self.logp_ref, rewards, nats=nats), self.rewards))
-
-
-def leads(values: Tensor) -> Tensor:
-    """(B,) -> (B, B): by how much i is ahead of j."""
-    return values[:, None] - values
 
 
 def at_kl(logp_ref: Tensor, rewards: Tensor, *, nats: float) -> Tensor:

@@ -8,7 +8,8 @@ hard label is 1 or 0: *drawn*, as one person's choice is, or the *likelier* side
 import torch
 from torch import Tensor
 
-from rlhf_mini.chapters.rlaif.toy import TEXTS, World, expected_loss, fitted, fitted_to, leads
+from rlhf_mini.chapters.rlaif.toy import World, expected_loss, fitted, fitted_to
+from rlhf_mini.chapters.toy_language import TEXTS, leads
 from rlhf_mini.exact import kl_divergence
 from rlhf_mini.methods.judge import clamped
 from rlhf_mini.pipeline import Pipeline

@@ -8,8 +8,9 @@ can be learned from it, and at what price in questions.
 import torch
 from torch import Tensor
 
-from rlhf_mini.chapters.rlaif.toy import KL_WEIGHT, NATS, TEXTS, World, leads
+from rlhf_mini.chapters.rlaif.toy import KL_WEIGHT, NATS, World
 from rlhf_mini.chapters.rlaif.toy_labels import from_labels
+from rlhf_mini.chapters.toy_language import TEXTS, leads
 from rlhf_mini.exact import expectation, kl_objective
 from rlhf_mini.methods.judge import rescaled
 from rlhf_mini.pipeline import Pipeline
