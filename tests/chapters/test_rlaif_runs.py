@@ -139,7 +139,7 @@ def test_ratings_are_brought_to_the_scale_of_scores(built):
     [
         {"kind": "distilled", "hard": True},
         {"kind": "direct", "kl_weight": 0.2},
-        {"kind": "rubric", "on_kind": False},
+        {"kind": "rubric", "weight": 4.0},
         {"kind": "second phase", "people_share": 0.5, "thoughts": True, "clamp": True},
     ],
 )
@@ -359,8 +359,6 @@ def test_the_rubric_is_worth_what_it_says(built, monkeypatch, tmp_path):
     )
     rubric_runs.trained(built, tmp_path, weight=2.0)
     assert found["score"].tolist() == [12.0, 8.0, 10.0, 12.0]
-    rubric_runs.trained(built, tmp_path, weight=2.0, on_kind=False)
-    assert found["score"].tolist() == [10.0, 10.0, 10.0, 12.0]
     assert found["prompts"] is found["kl_weight"] is None
     # labels of people on helpfulness alone: the first phase's policy, its prompts, and no other reward model
     first, asked = built.policy("base"), {}

@@ -27,20 +27,17 @@ def trained(
     folder: Path,
     *,
     weight: float = WEIGHT,
-    on_kind: bool = True,
     helpfulness_alone: bool = False,
     judge: Choice = None,
 ) -> None:
-    """Kept: PPO with a reward model and `weight` times the rubric's worth, on kind requests too or not."""
+    """Kept: PPO with a reward model and `weight` times the rubric's worth, on kind requests and on unkind ones."""
     reward, policy, prompts, kl_weight = pipeline.reward_model(), pipeline.policy("sft"), None, None
     if helpfulness_alone:
         kl_weight = phase_two.KL_WEIGHT
         reward = phase_two.preference_model_of(pipeline, people_share=1.0)
         policy, prompts = phase_one.policy_of(pipeline), phase_two.prompts(pipeline)
     classify, rubric = classifier_of(pipeline, judge)
-    parts = [(is_unkind_request, WORTH_UNKIND)]
-    if on_kind:
-        parts.append((lambda prompt: not is_unkind_request(prompt), WORTH_KIND))
+    parts = [(is_unkind_request, WORTH_UNKIND), (lambda prompt: not is_unkind_request(prompt), WORTH_KIND)]
     score = with_rate(
         lambda sequences: scores(reward, sequences),
         worth(classify, rubric, parts=parts),
