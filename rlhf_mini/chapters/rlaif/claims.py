@@ -24,7 +24,7 @@ from rlhf_mini.pipeline import Pipeline
 
 CHAPTER = "10"
 NARROW = "width 16"
-FEW = "750 lessons"
+FEW = "3,000 lessons"
 
 CLAIMS = (
     Claim(
@@ -74,7 +74,7 @@ CLAIMS = (
     ),
     Claim(
         "judge's lessons",
-        "From 12,000 lessons a judge is right at least 5 points more often than from 750.",
+        "From 12,000 lessons a judge is right at least 5 points more often than from 3,000.",
         measures.lessons,
         lambda m: m[f"right {OURS}"] > m[f"right {FEW}"] + 0.05,
         live=False,
@@ -141,7 +141,7 @@ CLAIMS = (
     ),
     Claim(
         "whose labels",
-        "Distilled RLAIF from a judge of 750 lessons has less gold than from the chapter's, by at least 0.2.",
+        "Distilled RLAIF from a judge of 6,000 lessons has less gold than from the chapter's, by at least 0.2.",
         measures.label_kinds,
         lambda m: m["gold a less taught judge"] < m[f"gold {DISTILLED}"] - 0.2,
         live=False,

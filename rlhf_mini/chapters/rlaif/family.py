@@ -17,7 +17,7 @@ HELPER, FIRST, SECOND = "helpful only", "CAI, first phase", "CAI, both phases"
 OURS = "12,000 lessons"  # the chapter's own judge
 THINKS, SILENT = "with thoughts", "without thoughts"
 WORTH_ONE, WORTH_FOUR = "helpfulness, rubric worth 1", "helpfulness, rubric worth 4"
-FEWER = {"750 lessons": 750, "3,000 lessons": 3000}
+FEWER = {"3,000 lessons": 3000, "6,000 lessons": 6000}
 SHARES = (0.0, 0.5, 1.0)  # of people's labels in the preference model
 
 
@@ -45,7 +45,7 @@ class Taught:
 
     group: str
     name: str
-    measure: Callable[..., dict[str, Any]] = judge_quality.quality
+    measure: Callable[..., dict[str, Any]] = field(default_factory=lambda: judge_quality.quality)
     settings: dict[str, Any] = field(default_factory=dict)
 
     def measured(self, pipeline: Pipeline, *, rehearsal: bool = False) -> dict[str, Any]:
@@ -76,7 +76,7 @@ FEEDBACK = (
     _run("", RLHF, "stage", stage="ppo"),
     _run("", DISTILLED, "distilled"),
     _run("labels", "one order", "distilled", both_orders=False),
-    _run("judge", "a less taught judge", "distilled", judge={"examples": FEWER["750 lessons"]}),
+    _run("judge", "a less taught judge", "distilled", judge={"examples": FEWER["6,000 lessons"]}),
     _run("", DIRECT, "direct"),
 )
 CONSTITUTIONAL = (

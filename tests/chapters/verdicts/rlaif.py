@@ -3,7 +3,7 @@
 from rlhf_mini.worlds.stories.principles import CONSTITUTION
 
 _JUDGES = {
-    "right width 16": 0.55, "right 750 lessons": 0.6, "right 3,000 lessons": 0.7, "right 12,000 lessons": 0.8,
+    "right width 16": 0.55, "right 3,000 lessons": 0.6, "right 6,000 lessons": 0.7, "right 12,000 lessons": 0.8,
     "gold_right width 16": 0.51, "gold_same_place width 16": 0.53, "gold_same_place 12,000 lessons": 0.25,
 }  # fmt: skip
 _LABELS = {"gold_right 12,000 lessons": 0.78, "annotator_right 12,000 lessons": 0.86}
@@ -91,7 +91,7 @@ SPOILED = [
     ("judge size", {"right width 16": 0.65}),
     ("judge size", {"gold_right width 16": 0.57}),
     ("judge size", {"gold_same_place width 16": 0.29}),
-    ("judge's lessons", {"right 750 lessons": 0.76}),
+    ("judge's lessons", {"right 3,000 lessons": 0.76}),
     ("principles", {"coherence": 0.59}),
     ("principles", {one.name: 0.74 for one in CONSTITUTION}),
     ("both orders", {"same_place 12,000 lessons": 0.04}),
