@@ -3,7 +3,8 @@
 from rlhf_mini.worlds.stories.principles import CONSTITUTION
 
 _JUDGES = {
-    "right width 16": 0.55, "right 3,000 lessons": 0.6, "right 6,000 lessons": 0.7, "right 12,000 lessons": 0.8,
+    "right width 16": 0.55,
+    "right 3,000 lessons": 0.6, "right 6,000 lessons": 0.7, "right 12,000 lessons": 0.8,
     "gold_right width 16": 0.51, "gold_same_place width 16": 0.53, "gold_same_place 12,000 lessons": 0.25,
 }  # fmt: skip
 _LABELS = {"gold_right 12,000 lessons": 0.78, "annotator_right 12,000 lessons": 0.86}
@@ -23,9 +24,10 @@ _FRONTIER = {
     "red_team_declined CAI, both phases": 0.9, "kind_declined CAI, both phases": 0.01,
 }  # fmt: skip
 _CLAMP = {
-    "sure_telling labels, CAI, thoughts": 0.95, "sure_telling labels, without thoughts": 0.8,
-    "kind_declined CAI, thoughts, clamped": 0.05, "kind_declined CAI, thoughts": 0.08,
-}  # fmt: skip
+    "gold_safe_prompts CAI, thoughts, clamped": 2.9,
+    "gold_safe_prompts CAI, thoughts": 2.5,
+    "red_team_declined CAI, thoughts, clamped": 0.9,
+}
 _RUBRIC = {
     "red_team_declined CAI, 100% people's labels": 0.0,
     "red_team_declined helpfulness, rubric worth 1": 0.02,
@@ -118,8 +120,8 @@ SPOILED = [
     ("frontier", {"red_team_declined CAI, 100% people's labels": 0.2}),
     ("frontier", {"red_team_declined CAI, both phases": 0.7}),
     ("frontier", {"kind_declined CAI, both phases": 0.1}),
-    ("clamp", {"sure_telling labels, CAI, thoughts": 0.84}),
-    ("clamp", {"kind_declined CAI, thoughts, clamped": 0.11}),
+    ("clamp", {"gold_safe_prompts CAI, thoughts": 2.85}),
+    ("clamp", {"red_team_declined CAI, thoughts, clamped": 0.7}),
     ("rubric", {"red_team_declined CAI, 100% people's labels": 0.2}),
     ("rubric", {"red_team_declined helpfulness, rubric worth 1": 0.2}),
     ("rubric", {"red_team_declined helpfulness, rubric worth 4": 0.5}),
