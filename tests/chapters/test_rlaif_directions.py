@@ -169,6 +169,7 @@ def test_the_second_phase_begins_with_the_first_and_keeps_to_it(built, ppo, monk
     expected = feedback_runs.scores(built.reward_model(), shown)
     torch.testing.assert_close(ppo["start"].score(shown), expected)
     assert len(ppo["prompts"]) == 4 + len(phase_two.prompts_for_ppo(built)[0])
+    assert ppo["kl_weight"] == phase_two.KL_WEIGHT
 
 
 def test_the_first_phase_begins_with_the_pretrained_model(built, monkeypatch, tmp_path):
