@@ -243,3 +243,22 @@ def test_figures_say_what_they_show():
         for count in toy_labels.COUNTS
     }
     assert f"With {toy_labels.COUNTS[-1]:,} of them: soft 0.001" in toy_figures.few_figure([few, few]).text
+
+
+def test_the_frames_show_where_each_order_is_in_doubt(monkeypatch):
+    """As given the label is ½ at a lead of −b, exchanged at b, the favour; the mean logit is the truth."""
+    drawn, usual = [], toy_figures.training_curves
+
+    def draw(curves, **how):
+        drawn.append({curve.label: dict(zip(curve.x, curve.y, strict=True)) for curve in curves})
+        return usual(curves, **how)
+
+    monkeypatch.setattr(toy_figures, "training_curves", draw)
+    shown = toy_figures.order_frames()
+    assert shown.text.count("[figure]") == len(drawn) == len(toy_figures.FAVOURS)
+    for favour, labels in zip(toy_figures.FAVOURS, drawn, strict=True):
+        assert labels["as given"][-favour] == pytest.approx(0.5)
+        assert labels["exchanged"][favour] == pytest.approx(0.5)
+        assert labels["mean of p"][0.0] == pytest.approx(0.5)
+        assert labels["mean logit"][2.0] == pytest.approx(1 / (1 + math.exp(-2)), abs=1e-5)
+        assert labels["mean of p"][2.0] <= labels["mean logit"][2.0] + 1e-6

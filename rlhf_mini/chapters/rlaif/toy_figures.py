@@ -72,9 +72,9 @@ def order_frames() -> Picture:
                 [Curve(name, role, lead.tolist(), label.tolist()) for name, (role, label) in told.items()],
                 xlabel="lead of the first answer (logits)",
                 ylabel="label",
-                alt=f"Labels over the lead with a favour of {favour:g} logits for the first place: asked as given the label is ½ "
-                f"at a lead of {-favour:g}, asked in exchange at {favour:g}; both means are ½ at 0, the mean of "
-                "probabilities with a flat stretch around it that grows with the favour.",
+                alt=f"Labels over the lead with a favour of {favour:g} logits for the first place. As given the label is ½ at a lead of "
+                f"{0 - favour:g}, with the answers exchanged at {favour:g}; both means are ½ at a lead of 0, and that of the "
+                "probabilities is flatter there the larger the favour.".replace("-", "−"),
             )
         )
     return frames(pictures, [f"{favour:g} logits" for favour in FAVOURS], label="favour of the first place")
