@@ -7,9 +7,9 @@ from rlhf_mini.evaluation.records import Record, read_records
 from rlhf_mini.reader import Picture, seed_dots
 
 
-def recorded_in(chapter: str, experiment: str, **filters: Any) -> list[Record]:
-    """The records of one of a chapter's experiments at the quick profile, by seed."""
-    found = read_records(f"chapter_{chapter}", experiment=experiment, profile="quick", **filters)
+def recorded_in(chapter: str, experiment: str, *, profile: str = "quick", **filters: Any) -> list[Record]:
+    """The records of one of a chapter's experiments at a profile, by seed."""
+    found = read_records(f"chapter_{chapter}", experiment=experiment, profile=profile, **filters)
     return sorted(found, key=lambda record: record.seed)
 
 

@@ -1,10 +1,8 @@
-"""What several rooms' tests put in the place of data, of trained runs and of the records."""
-
-from types import SimpleNamespace
+"""What several rooms' tests put in the place of data and of large numbers."""
 
 import torch
 
-from rlhf_mini.chapters import band
+from rlhf_mini.chapters.hindsight import arithmetic
 
 
 def numbers(*shape, seed=0):
@@ -12,15 +10,10 @@ def numbers(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def put_runs(monkeypatch, ladder, told, seeds, *, chapter, experiment):
-    """Numbers in the place of a ladder's runs, name → numbers, and of its records, one mapping a seed."""
-
-    def read_records(name, **which):
-        where = (f"chapter_{chapter}", experiment, ladder.family.OURS)
-        assert (name, which["experiment"], which["method"]) == where
-        return [SimpleNamespace(metrics=metrics) for metrics in seeds]
-
-    monkeypatch.setattr(
-        ladder.family, "run", lambda name: SimpleNamespace(measured=lambda pipeline: told[name])
-    )
-    monkeypatch.setattr(band, "read_records", read_records)
+def few_sums(monkeypatch):
+    """Small numbers for chapter 08's sums: nothing is learned."""
+    monkeypatch.setattr(arithmetic, "DEMONSTRATIONS", 60)
+    monkeypatch.setattr(arithmetic, "PROBLEMS", 56)
+    monkeypatch.setattr(arithmetic, "HELD_OUT", 12)
+    monkeypatch.setattr(arithmetic, "EPOCHS", dict.fromkeys(arithmetic.EPOCHS, 1))
+    monkeypatch.setattr(arithmetic, "MAX_NEW_TOKENS", 8)

@@ -6,14 +6,13 @@ import pytest
 import torch
 
 import rlhf_mini.methods.dpo as dpo_module
-from rlhf_mini.chapters.direct import claims, family, ladder, landing
+from rlhf_mini.chapters.direct import ladder, landing
 from rlhf_mini.chapters.direct.toy import ToyWorld
 from rlhf_mini.chapters.toy_language import LANGUAGE
 from rlhf_mini.losses import dpo_loss
 from rlhf_mini.methods.dpo import Compared, KeptReference, answer_logp
 from rlhf_mini.models import response_logp
 from rlhf_mini.pipeline import Pipeline
-from tests.chapters.stand_ins import put_runs
 
 
 def swapped(chosen, rejected, *, kl_weight):
@@ -166,40 +165,6 @@ def test_comparisons_stand_there_in_both_orders_with_their_probabilities():
         seen.add((chosen, rejected))
     assert len(seen) == len(pairs)
     assert all((second, first) in seen for first, second in seen)
-
-
-# ------------------------------------------------------------------------------------------ records, real run
-
-
-@pytest.fixture
-def runs_of(monkeypatch, built):
-    """Puts numbers in the place of the two runs and of the records."""
-
-    def put(*, gold):
-        ours = {"gold": gold, "kl_k1": 1.0, "pair_accuracy": 0.7}
-        seeds = [
-            {"gold": found, "kl_k1": 1.0 + seed / 10, "pair_accuracy": 0.7 + seed / 100}
-            for seed, found in enumerate((2.5, 2.6, 2.7))
-        ]
-        told = {"SFT": {"gold": 2.0}, family.OURS: ours}
-        put_runs(monkeypatch, ladder, told, seeds, chapter="07", experiment="runs")
-        assert set(ladder.BAND) <= set(claims.TOLD)  # what the records hold of the chapter's runs
-        return built
-
-    return put
-
-
-@pytest.mark.parametrize(("gold", "held"), [(2.6, True), (2.9, True), (4.0, False), (1.0, False)])
-def test_the_band_of_good_seeds(runs_of, gold, held):
-    """Of 2.5, 2.6, 2.7: the mean 2.6 and 4.303 · 0.1 · √(1 + 1/3) = 0.497 on either side."""
-    found, seen = ladder.band(runs_of(gold=gold))
-    assert found is held, seen
-    assert "in 2.10 to 3.10" in seen
-
-
-@pytest.mark.parametrize(("gold", "held"), [(2.31, True), (2.29, False), (1.0, False)])
-def test_the_real_rung_asks_gold(runs_of, gold, held):
-    assert ladder.real(runs_of(gold=gold))[0] is held
 
 
 def test_the_rungs_are_named(built):

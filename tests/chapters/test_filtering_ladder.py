@@ -3,12 +3,11 @@
 import pytest
 import torch
 
-from rlhf_mini.chapters.filtering import claims, data, family, ladder, landing, toy
+from rlhf_mini.chapters.filtering import data, family, ladder, landing, toy
 from rlhf_mini.exact import filtered_optimum
 from rlhf_mini.methods.answers import Answers
 from rlhf_mini.pipeline import Pipeline
 from rlhf_mini.tensors import masked_mean
-from tests.chapters.stand_ins import put_runs
 
 # --------------------------------------------------------------------------------- exact test
 
@@ -150,40 +149,6 @@ def test_the_known_optimum_is_missed_by_means_over_tokens(monkeypatch):
 def test_the_known_optimum_is_missed_where_nothing_is_filtered(monkeypatch):
     monkeypatch.setattr(landing, "threshold_weights", lambda rewards, threshold: torch.ones_like(rewards))
     assert not ladder.known_optimum(Fresh())[0]
-
-
-# --------------------------------------------------------------------------------- records, real run
-
-
-@pytest.fixture
-def runs_of(monkeypatch, built):
-    """Puts numbers in the place of the two runs and of the records."""
-
-    def put(*, gold):
-        ours = {"gold": gold, "kl_k1": 1.0, "entropy": 20.0}
-        seeds = [
-            {"gold": found, "kl_k1": 1.0 + seed / 10, "entropy": 20.0 + seed / 100}
-            for seed, found in enumerate((2.5, 2.6, 2.7))
-        ]
-        told = {"SFT": {"gold": 2.0}, family.OURS: ours}
-        put_runs(monkeypatch, ladder, told, seeds, chapter="09", experiment="runs")
-        assert set(ladder.BAND) <= set(claims.TOLD)  # what the records hold of the chapter's runs
-        return built
-
-    return put
-
-
-@pytest.mark.parametrize(("gold", "held"), [(2.6, True), (2.9, True), (4.0, False), (1.0, False)])
-def test_the_band_of_good_seeds(runs_of, gold, held):
-    """Of 2.5, 2.6, 2.7: the mean 2.6 and 4.303 · 0.1 · √(1 + 1/3) = 0.497 on either side."""
-    found, seen = ladder.band(runs_of(gold=gold))
-    assert found is held, seen
-    assert "in 2.10 to 3.10" in seen
-
-
-@pytest.mark.parametrize(("gold", "held"), [(2.21, True), (2.19, False), (1.0, False)])
-def test_the_real_rung_asks_gold(runs_of, gold, held):
-    assert ladder.real(runs_of(gold=gold))[0] is held
 
 
 def test_the_rungs_are_named(built):

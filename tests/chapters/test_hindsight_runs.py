@@ -26,16 +26,13 @@ from rlhf_mini.methods.hir import Hindsight, in_batch, two_way
 from rlhf_mini.reader import Level
 from rlhf_mini.worlds import stories, sums
 from rlhf_mini.worlds.sums import RIGHT, WRONG
+from tests.chapters.stand_ins import few_sums
 
 
 @pytest.fixture
 def few(monkeypatch):
     """Small numbers for chapter 08: nothing is learned."""
-    monkeypatch.setattr(arithmetic, "DEMONSTRATIONS", 60)
-    monkeypatch.setattr(arithmetic, "PROBLEMS", 56)
-    monkeypatch.setattr(arithmetic, "HELD_OUT", 12)
-    monkeypatch.setattr(arithmetic, "EPOCHS", dict.fromkeys(arithmetic.EPOCHS, 1))
-    monkeypatch.setattr(arithmetic, "MAX_NEW_TOKENS", 8)
+    few_sums(monkeypatch)
     monkeypatch.setattr(sum_runs, "BATCH", 8)
     monkeypatch.setattr(sum_runs, "PPO_EPISODES", 56)
     monkeypatch.setattr(bug_hunt, "PROBLEMS", 16)

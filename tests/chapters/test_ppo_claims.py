@@ -1,11 +1,14 @@
 """Chapter 05's claims measure what they say, and its records hold what its figures read."""
 
+from functools import partial
+
 import pytest
 
 from rlhf_mini.chapters.claims import records_of
 from rlhf_mini.chapters.ppo import claims, figures, hacking, tax
 from rlhf_mini.chapters.ppo.optimum import way_to_the_optimum
 from rlhf_mini.chapters.ppo.variants import ALL, OURS, variant
+from rlhf_mini.chapters.record_figures import recorded_in
 from rlhf_mini.evaluation import write_records
 from tests.chapters.verdicts import ppo as verdicts
 
@@ -28,7 +31,7 @@ def test_a_run_gives_the_tables_that_it_stands_in(records):
 
 def test_figures_read_what_the_records_hold(records, tmp_path, monkeypatch, built):
     monkeypatch.setenv("RLHF_MINI_RESULTS", str(tmp_path))
-    monkeypatch.setattr(figures, "ON_RECORD", {"profile": "miniature"})
+    monkeypatch.setattr(figures, "recorded", partial(recorded_in, "05", profile="miniature"))
     write_records("chapter_05", records)
     for table in (figures.outcomes(), figures.watched(), figures.mixed(), figures.signs()):
         assert OURS in table.text
