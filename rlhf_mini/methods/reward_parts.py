@@ -23,7 +23,7 @@ PASSES = 0.5  # a verifier's score above this counts as passed
 
 @dataclass(frozen=True)
 class Part:
-    """One part of a reward: a score, and what a point of it is worth, a finite number or ValueError."""
+    """One part of a reward: a score, and what a point of it is worth. Raises ValueError unless finite."""
 
     score: Score
     weight: float = 1.0

@@ -75,15 +75,17 @@ def test_against_trl(ask):
         same(loss, theirs[name], rtol=1e-11)
         same(torch.autograd.grad(loss, logp)[0], theirs[f"{name}_gradient"], rtol=1e-10, atol=1e-13)
 
+    def k3() -> torch.Tensor:
+        return BETA * k3_penalty(logp, logp_old, logp_ref)
+
+    def reweighted() -> torch.Tensor:
+        return BETA * reweighted_kl_loss(logp, logp_old, logp_ref)
+
     for name, method in methods().items():
-        policy = method.policy_term(logp, logp_old, advantages, mask)
-        agree(name, method.average(policy, mask))
-        with_k3 = policy + BETA * k3_penalty(logp, logp_old, logp_ref)
-        agree(f"{name}_kl", method.average(with_k3, mask))
-        if name != "gspo":  # whose KL they weigh with the answer's ratio
-            policy = method.policy_term(logp, logp_old, advantages, mask)
-            reweighted = policy + BETA * reweighted_kl_loss(logp, logp_old, logp_ref)
-            agree(f"{name}_reweighted", method.average(reweighted, mask))
+        for suffix, paid in (("", lambda: 0.0), ("_kl", k3), ("_reweighted", reweighted)):
+            if (name, suffix) != ("gspo", "_reweighted"):  # there they weigh KL with the answer's ratio
+                losses = method.policy_term(logp, logp_old, advantages, mask) + paid()
+                agree(name + suffix, method.average(losses, mask))
     sums = (masked_sum(each, mask, dim=1) for each in (logp, logp_old))
     agree("rloo", two_bound_policy_loss(*sums, advantages, clip_low=LOW, clip_high=HIGH).mean())
 
