@@ -125,8 +125,8 @@ def reweighted_kl_loss(
     Raises:
         ValueError: if the shapes differ.
 
-    Source: the default of TRL's GRPO since its version 1.16 (`use_bias_correction_kl`). The states are held
-    fixed, as with the other estimators token by token.
+    Paper: DeepSeek-AI 2025 (V3.2), arXiv 2512.02556; TRL 1.16's default. The states are held fixed, as with
+    the other estimators token by token.
 
     Example:
         >>> logp, logp_old = torch.tensor([[0.5]]).log(), torch.tensor([[0.25]]).log()
