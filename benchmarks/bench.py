@@ -35,8 +35,9 @@ def run_all(*, trl: Path | None = None) -> int:
     experiments = [training_step, reward_model_step, sampling, memory]
     if find_spec("trl") is not None:
         from benchmarks.dpo import dpo_step
+        from benchmarks.grpo import grpo_step
 
-        experiments.append(dpo_step)
+        experiments += [dpo_step, grpo_step]
     if trl is not None:
         from benchmarks.ppo import ppo_iteration
 

@@ -11,6 +11,7 @@ from rlhf_mini.evaluation.intervals import (
 )
 from rlhf_mini.evaluation.kl import SampledKL, sampled_kl
 from rlhf_mini.evaluation.lengths import length_summary
+from rlhf_mini.evaluation.pass_at_k import Vote, majority_at_k, majority_vote, mean_pass_at_k, pass_at_k
 from rlhf_mini.evaluation.record_tables import RecordTable, records_table, summarise
 from rlhf_mini.evaluation.records import Record, read_records, results_folder, write_records
 from rlhf_mini.evaluation.win_rate import WinRate, win_rate
@@ -20,6 +21,7 @@ __all__ = [
     "Record",
     "RecordTable",
     "SampledKL",
+    "Vote",
     "WinRate",
     "best_of_n_expectation",
     "best_of_n_kl",
@@ -29,7 +31,11 @@ __all__ = [
     "distinct_n",
     "diversity",
     "length_summary",
+    "majority_at_k",
+    "majority_vote",
+    "mean_pass_at_k",
     "pairwise_overlap",
+    "pass_at_k",
     "read_records",
     "records_table",
     "results_folder",

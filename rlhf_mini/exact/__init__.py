@@ -27,6 +27,7 @@ from rlhf_mini.exact.distributions import (
     sample_rows,
     sequence_entropy,
 )
+from rlhf_mini.exact.groups import expected_in_group
 from rlhf_mini.exact.language import ToyLanguage
 from rlhf_mini.exact.mdp import (
     FiniteMDP,
@@ -75,6 +76,7 @@ __all__ = [
     "evaluate_policy",
     "exact_policy_gradient",
     "expectation",
+    "expected_in_group",
     "exploring_mdp",
     "filtered_optimum",
     "greedy_policy",

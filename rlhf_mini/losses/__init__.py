@@ -1,5 +1,6 @@
 """The losses: tensors and numbers in, one value per token or per sequence out, never reduced."""
 
+from rlhf_mini.losses.clipped import cispo_loss, reweighted_kl_loss, two_bound_policy_loss
 from rlhf_mini.losses.contrastive import in_batch_contrastive_loss
 from rlhf_mini.losses.direct import (
     calibration_loss,
@@ -45,6 +46,7 @@ __all__ = [
     "best_answer_loss",
     "best_of_k_loss",
     "calibration_loss",
+    "cispo_loss",
     "clip_fraction",
     "conservative_dpo_loss",
     "contrastive_preference_loss",
@@ -67,6 +69,7 @@ __all__ = [
     "ppo_value_loss",
     "rating_loss",
     "ratio_policy_loss",
+    "reweighted_kl_loss",
     "robust_dpo_loss",
     "rpo_backward_kl_loss",
     "rpo_forward_kl_loss",
@@ -78,6 +81,7 @@ __all__ = [
     "smoothed_token_loss",
     "soft_preference_loss",
     "threshold_weights",
+    "two_bound_policy_loss",
     "two_way_contrast_loss",
     "value_loss",
 ]

@@ -8,7 +8,11 @@ Arguments are drawn by name: ``logp…`` is negative, ``best`` and ``own`` numbe
 one number of at least 0 for the whole batch; everything else has either sign. Losses per token get ``(3, 4)``
 numbers, losses per sequence ``(5,)``, losses per ranking ``(5, 4)``: one loss a row there, which the plain
 reference computes from the row. The references of direct alignment stand in ``direct_references.py``, those
-of learning from one's own samples in ``own_samples_references.py``.
+of learning from one's own samples in ``own_samples_references.py``, those without a critic in
+``group_references.py``.
+
+A loss that stops a gradient inside has two faces: its value, and the function that its gradient is of.
+``held`` is the latter, with what is stopped held fixed.
 """
 
 import inspect
@@ -22,6 +26,7 @@ import pytest
 import torch
 
 import tests.losses.direct_references as plain
+import tests.losses.group_references as groups
 import tests.losses.own_samples_references as own_samples
 from rlhf_mini.losses import (
     advantage_weighted_loss,
@@ -29,6 +34,7 @@ from rlhf_mini.losses import (
     best_answer_loss,
     best_of_k_loss,
     calibration_loss,
+    cispo_loss,
     conservative_dpo_loss,
     contrastive_preference_loss,
     dpo_loss,
@@ -48,6 +54,7 @@ from rlhf_mini.losses import (
     ppo_value_loss,
     rating_loss,
     ratio_policy_loss,
+    reweighted_kl_loss,
     robust_dpo_loss,
     rpo_backward_kl_loss,
     rpo_forward_kl_loss,
@@ -58,6 +65,7 @@ from rlhf_mini.losses import (
     slic_loss,
     smoothed_token_loss,
     soft_preference_loss,
+    two_bound_policy_loss,
     two_way_contrast_loss,
     value_loss,
 )
@@ -78,6 +86,9 @@ class Case:
     shape: tuple[int, ...]
     options: dict[str, float] = field(default_factory=dict)
     keywords: tuple[str, ...] = ()  # tensors passed by name
+    held: Callable[..., torch.Tensor] | None = (
+        None  # tensors, what training moves → losses, as its gradient sees
+    )
 
     @property
     def losses_shape(self) -> tuple[int, ...]:
@@ -93,6 +104,12 @@ class Case:
         by_place = [tensors[name] for name in self.arguments if name not in self.keywords]
         by_name = {name: tensors[name] for name in self.keywords}
         return self.loss(*by_place, **by_name, **self.options)
+
+    def as_its_gradient_sees(self, at: dict[str, torch.Tensor], *trained: torch.Tensor) -> torch.Tensor:
+        """The losses as a function of what training moves, all else as it is at ``at``."""
+        if self.held is not None:
+            return self.held(at, *trained)
+        return self({**at, **dict(zip(self.trained, trained, strict=True))})
 
     def draw(self, *, seed: int = 0, dtype: torch.dtype = F64, scale: float = 1.0) -> dict[str, torch.Tensor]:
         generator = torch.Generator().manual_seed(seed)
@@ -219,6 +236,29 @@ LOSSES = {
     "ratio policy": Case(ratio_policy_loss, ratio_reference, PPO, ("logp",), TOKEN),
     "value": Case(value_loss, squared_reference, ("values", "returns"), ("values",), TOKEN),
     "ppo policy": Case(ppo_policy_loss, policy_reference, PPO, ("logp",), TOKEN, {"clip_range": 0.2}),
+    "two bounds": Case(
+        two_bound_policy_loss, groups.two_bounds, PPO, ("logp",), TOKEN, {"clip_low": 0.2, "clip_high": 0.4}
+    ),
+    "two bounds, an answer each": Case(
+        two_bound_policy_loss,
+        groups.two_bounds,
+        PPO,
+        ("logp",),
+        SEQUENCE,
+        {"clip_low": 0.1, "clip_high": 0.3},
+    ),
+    "cispo": Case(
+        cispo_loss,
+        groups.cispo,
+        PPO,
+        ("logp",),
+        TOKEN,
+        {"clip_high": 0.5},
+        held=groups.cispo_with_its_weight_fixed,
+    ),
+    "reweighted kl": Case(
+        reweighted_kl_loss, groups.reweighted_kl, ("logp", "logp_old", "logp_ref"), ("logp",), TOKEN
+    ),
     "smoothed": Case(
         smoothed_token_loss,
         own_samples.smoothed,
@@ -323,12 +363,16 @@ def test_gradients_are_right_and_go_only_where_training_moves(case):
     gradients = torch.autograd.grad(case(tensors).sum(), list(leaves.values()), allow_unused=True)
     for name, gradient in zip(leaves, gradients, strict=True):
         assert (gradient is not None and bool((gradient != 0).any())) == (name in case.trained), name
-    constants = {name: x.detach() for name, x in tensors.items()}
+    constants = {name: x.detach().clone() for name, x in tensors.items()}  # gradcheck writes into its inputs
 
     def of_trained(*trained: torch.Tensor) -> torch.Tensor:
-        return case({**constants, **dict(zip(case.trained, trained, strict=True))})
+        return case.as_its_gradient_sees(constants, *trained)
 
-    assert torch.autograd.gradcheck(of_trained, [tensors[name] for name in case.trained])
+    moved = [tensors[name] for name in case.trained]
+    assert torch.autograd.gradcheck(of_trained, moved)
+    expected = torch.autograd.grad(of_trained(*moved).sum(), moved)
+    for gradient, name in zip(expected, case.trained, strict=True):
+        torch.testing.assert_close(gradient, gradients[list(leaves).index(name)], rtol=1e-12, atol=1e-12)
 
 
 def test_each_entry_depends_on_its_own_arguments_only(case):
@@ -348,8 +392,8 @@ def test_one_step_down_lowers_it(case):
     tensors = {name: x.requires_grad_(name in case.trained) for name, x in case.draw().items()}
     before = case(tensors).mean()
     gradients = torch.autograd.grad(before, [tensors[name] for name in case.trained])
-    stepped = {name: tensors[name] - 0.01 * g for name, g in zip(case.trained, gradients, strict=True)}
-    assert case({**tensors, **stepped}).mean() < before
+    stepped = [tensors[name] - 0.01 * g for name, g in zip(case.trained, gradients, strict=True)]
+    assert case.as_its_gradient_sees({n: x.detach() for n, x in tensors.items()}, *stepped).mean() < before
 
 
 def test_batch_order_is_irrelevant(case):
