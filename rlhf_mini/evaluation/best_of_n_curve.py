@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rlhf_mini.evaluation.best_of_n import best_of_n_kl_bound
-from rlhf_mini.evaluation.intervals import Values, as_values
+from rlhf_mini.evaluation.overoptimisation import Table, as_table
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def selection_weights(total: int, n: int) -> np.ndarray:
     return (n / total * np.cumprod(np.concatenate([[1.0], shrinks])))[::-1]
 
 
-def best_of_n_curve(golds: Values, proxies: Values, *, sizes: Sequence[int]) -> BestOfNCurve:
+def best_of_n_curve(golds: Table, proxies: Table, *, sizes: Sequence[int]) -> BestOfNCurve:
     """What the best of n by the proxy is worth in gold, and what the proxy thinks of it, for every n of
     `sizes`.
 
@@ -88,7 +88,7 @@ def best_of_n_curve(golds: Values, proxies: Values, *, sizes: Sequence[int]) -> 
         >>> best_of_n_curve([[0.0, 1.0, 5.0]], [[1.0, 2.0, 2.0]], sizes=[1, 3]).gold.tolist()
         [[2.0, 3.0]]
     """
-    judged, ranked = (as_values(values, at_least=1, dimensions=2) for values in (golds, proxies))
+    judged, ranked = (as_table(values) for values in (golds, proxies))
     if judged.shape != ranked.shape:
         raise ValueError(f"need a proxy for each gold, got {ranked.shape} for {judged.shape}")
     total = judged.shape[1]

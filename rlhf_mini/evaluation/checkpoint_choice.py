@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rlhf_mini.evaluation.intervals import Values, as_values
+from rlhf_mini.evaluation.overoptimisation import Table, as_table
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ def by_kl_budget(kl: Values, *, budget: float) -> int:
     return max(0, int(beyond[0]) - 1) if len(beyond) else len(as_values(kl, at_least=1)) - 1
 
 
-def by_gold_labels(golds: Values, *, labels: int, generator: np.random.Generator) -> Choice:
+def by_gold_labels(golds: Table, *, labels: int, generator: np.random.Generator) -> Choice:
     """The highest mean of `labels` gold labels a checkpoint, of the same prompts for all of them.
 
     Args:
@@ -123,7 +124,7 @@ def by_gold_labels(golds: Values, *, labels: int, generator: np.random.Generator
     return Choice(int(table[:, asked].mean(1).argmax()), labels * len(table))
 
 
-def by_halving(golds: Values, *, labels: int, generator: np.random.Generator) -> Choice:
+def by_halving(golds: Table, *, labels: int, generator: np.random.Generator) -> Choice:
     """Sequential halving: label a little, drop the worse half, spend what was saved on the rest, and again.
 
     There are ⌈log₂ K⌉ rounds with the same budget each, ⌊K · labels / rounds⌋, shared evenly among those
@@ -159,8 +160,8 @@ def by_halving(golds: Values, *, labels: int, generator: np.random.Generator) ->
     return Choice(int(alive[0]), used)
 
 
-def _table(golds: Values, labels: int) -> np.ndarray:
-    table = as_values(golds, at_least=1, dimensions=2)
+def _table(golds: Table, labels: int) -> np.ndarray:
+    table = as_table(golds)
     if not 1 <= labels <= table.shape[1]:
         raise ValueError(f"labels must be from 1 to the {table.shape[1]} prompts, got {labels}")
     return table

@@ -8,6 +8,7 @@ seeds, fit each by itself and take `intervals.student_interval` of the coefficie
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +16,9 @@ from rlhf_mini.evaluation.intervals import Interval, Number, Values, as_values, 
 from rlhf_mini.evaluation.overoptimisation import (
     Columns,
     Form,
+    Table,
     as_distances,
+    as_table,
     best_of_n_columns,
     reinforcement_columns,
 )
@@ -37,7 +40,7 @@ class FormIntervals:
 
 
 def best_of_n_intervals(
-    distances: Values, golds: Values, *, confidence: float = 0.95, resamples: int = 2000, seed: int = 0
+    distances: Values | Table, golds: Table, *, confidence: float = 0.95, resamples: int = 2000, seed: int = 0
 ) -> FormIntervals:
     """Percentile bootstrap intervals of ``R(d) = d (α − β d)`` over whole curves.
 
@@ -68,7 +71,7 @@ def best_of_n_intervals(
 
 
 def reinforcement_intervals(
-    distances: Values, golds: Values, *, confidence: float = 0.95, resamples: int = 2000, seed: int = 0
+    distances: Values | Table, golds: Table, *, confidence: float = 0.95, resamples: int = 2000, seed: int = 0
 ) -> FormIntervals:
     """The same for ``R(d) = d (α − β log d)``, where each run has distances of its own."""
 
@@ -85,13 +88,11 @@ def reinforcement_intervals(
     )
 
 
-def _curves(distances: Values, golds: Values) -> tuple[np.ndarray, np.ndarray]:
+def _curves(distances: Any, golds: Table) -> tuple[np.ndarray, np.ndarray]:
     """Both as (U, K)."""
-    judged = as_values(golds, at_least=1, dimensions=2)
-    if np.ndim(distances) == 2:
-        apart = as_values(distances, at_least=1, dimensions=2)
-    else:
-        apart = as_distances(distances)[None].repeat(len(judged), 0)
+    judged = as_table(golds)
+    shared = np.ndim(distances) == 1
+    apart = np.stack([as_distances(distances)] * len(judged)) if shared else as_table(distances)
     if len(judged) < 2:
         raise ValueError(f"need two curves or more to resample, got {len(judged)}")
     if apart.shape != judged.shape or (apart < 0).any():
@@ -158,7 +159,7 @@ class LogTrend:
     slope: Interval
     r_squared: float
 
-    def __call__(self, size: float) -> float:
+    def __call__(self, size: Number) -> float:
         """The coefficient that the line has at a size."""
         return self.intercept + self.slope.mean * math.log10(size)
 

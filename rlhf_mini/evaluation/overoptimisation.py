@@ -10,13 +10,15 @@ Both forms are linear in α and β. Their least-squares fit is therefore one lin
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
-from rlhf_mini.evaluation.intervals import Values, as_values
+from rlhf_mini.evaluation.intervals import Number, Values, as_values
 
+Table = Sequence[Sequence[Number]] | np.ndarray | torch.Tensor  # rows of values
 Columns = Callable[[np.ndarray], np.ndarray]  # distances (N,) -> what the coefficients multiply, (N, k)
 
 
@@ -152,6 +154,12 @@ def as_distances(distances: Values) -> np.ndarray:
     if (array < 0).any():
         raise ValueError(f"a distance is a root of nats and not negative, got {array.min()}")
     return array
+
+
+def as_table(values: Table) -> np.ndarray:
+    """Rows of values as a finite float64 array (U, K); raises ValueError for anything else."""
+    rows = values if isinstance(values, np.ndarray | torch.Tensor) else np.asarray(values, dtype=np.float64)
+    return as_values(rows, at_least=1, dimensions=2)
 
 
 def best_of_n_columns(distances: np.ndarray) -> np.ndarray:

@@ -161,7 +161,7 @@ def test_a_trend_that_cannot_be_drawn_is_refused(sizes, coefficients):
 
 def test_a_trend_s_confidence_is_a_share():
     with pytest.raises(ValueError, match="got 95"):
-        fit_log_trend([1, 2, 3], [1.0, 2.0, 3.0], confidence=95)
+        fit_log_trend([1, 2, 3], [1.0, 2.0, 3.0], confidence=95.0)
 
 
 def test_a_peak_as_numbers():
