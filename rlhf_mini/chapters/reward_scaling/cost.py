@@ -19,7 +19,7 @@ from rlhf_mini.profiles import QUICK, Profile
 
 # Seconds on one core for a model of the quick profile's size: a base model with its fine-tuning, a labelled pair in
 # training, an answer drawn with its gold, an answer scored, an answer in PPO from drawing to updates.
-START, PAIR, ANSWER, SCORE, EPISODE = 250.0, 0.011, 0.0055, 0.0015, 0.016
+START, PAIR, ANSWER, SCORE, EPISODE = 250.0, 0.011, 0.0055, 0.0019, 0.016
 LEAST = 0.15  # what the smallest model takes of that
 
 
