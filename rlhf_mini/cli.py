@@ -1,4 +1,4 @@
-"""The command line: `rlhf-mini run | claims | doctor | bench`."""
+"""The command line: `rlhf-mini run | claims | scaling | doctor | bench`."""
 
 import argparse
 import os
@@ -65,7 +65,21 @@ def _parser() -> argparse.ArgumentParser:
     )
     claims.set_defaults(command=_claims)
 
-    for command in (run, claims):
+    scaling = commands.add_parser(
+        "scaling", help="measure chapter 11's grid of reward models and policies, each cell once; go on later"
+    )
+    scaling.add_argument("--seeds", type=int, nargs="+", default=[0])
+    scaling.add_argument(
+        "--only", nargs="+", default=[], metavar="EXPERIMENT", help="only these tables of it"
+    )
+    scaling.add_argument("--dry-run", action="store_true", help="list the cells and what they would take")
+    scaling.add_argument("--records", default="chapter_11", help="records file (default: book/results/…)")
+    scaling.add_argument(
+        "--jobs", type=int, help="cells measured at once (default: one for each core; on a GPU one)"
+    )
+    scaling.set_defaults(command=_scaling)
+
+    for command in (run, claims, scaling):
         command.add_argument(
             "--profile", help="quick (two CPU cores) or full (one GPU); default: by the machine"
         )
@@ -146,6 +160,13 @@ def _claims_of(options: argparse.Namespace, seed: int) -> int:
     if not options.only:
         write_records(records, room.extra_records(pipeline))
     return failed
+
+
+def _scaling(options: argparse.Namespace) -> int:
+    from rlhf_mini.chapters.reward_scaling.command import scaling
+
+    where = {name: getattr(options, name) for name in ("profile", "cache", "records", "jobs")}
+    return scaling(options.seeds, options.only, dry_run=options.dry_run, **where)
 
 
 def _doctor(options: argparse.Namespace) -> int:

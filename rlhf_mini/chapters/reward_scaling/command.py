@@ -1,0 +1,132 @@
+"""`rlhf-mini scaling`: every cell of the grid, measured once, kept, and written down as a record.
+
+What is finished is in the cache; the same command goes on where it was interrupted, and with other seeds it adds to the
+records. Cells of several seeds run side by side. One that needs a model or a pool that another is just building waits for it.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tqdm.auto import tqdm
+
+from rlhf_mini.chapters.claims import record_of
+from rlhf_mini.chapters.reward_scaling.cost import is_kept, still_to_pay
+from rlhf_mini.chapters.reward_scaling.plan import EXPERIMENTS, Cell, cells
+from rlhf_mini.evaluation.records import Record, write_records
+from rlhf_mini.parallel import side_by_side
+from rlhf_mini.pipeline import Pipeline
+from rlhf_mini.profiles import pick_profile
+from rlhf_mini.progress import hide_foreign_bars, progress_bar
+
+CHAPTER = "11"
+SHOWN = (
+    "accuracy",
+    "gold_accuracy",
+    "alpha",
+    "beta",
+    "peak_distance",
+    "seen_distance",
+    "seen_gold",
+    "r2",
+    "r2_held_out",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What was asked for: `only` some experiments, `jobs` at once, and where things are kept and written."""
+
+    profile: str | None = None
+    seeds: tuple[int, ...] = (0,)
+    only: tuple[str, ...] = ()
+    cache: Path | None = None
+    records: str = f"chapter_{CHAPTER}"
+    jobs: int | None = None
+
+    def pipeline(self, seed: int) -> Pipeline:
+        """The pipeline of a seed."""
+        return Pipeline(self.profile, seed=seed, cache=self.cache)
+
+    def chosen(self) -> list[tuple[int, Cell]]:
+        """The cells of every seed, by experiment. Raises ValueError on an unknown experiment or a seed given twice."""
+        if unknown := set(self.only) - set(EXPERIMENTS):
+            raise ValueError(f"unknown experiments {sorted(unknown)}: choose from {list(EXPERIMENTS)}")
+        if len({*self.seeds}) < len(self.seeds) or not self.seeds:
+            raise ValueError(f"give each seed once, and at least one; got {list(self.seeds)}")
+        grid = cells(pick_profile(self.profile))
+        return [
+            (seed, cell)
+            for experiment in self.only or EXPERIMENTS
+            for seed in self.seeds
+            for cell in grid
+            if cell.experiment == experiment
+        ]
+
+
+def listed(order: Order) -> float:
+    """Print every cell with what it is expected to take, or that it is kept; returns the seconds in all.
+
+    What several cells need, a pool or a proxy, is counted where it is needed first.
+    """
+    total, paid = 0.0, {seed: set[str]() for seed in order.seeds}
+    for seed, cell in order.chosen():
+        pipeline, told = order.pipeline(seed), "kept"
+        if not is_kept(pipeline, cell.measure, **cell.settings):
+            seconds = still_to_pay(pipeline, cell, paid[seed])
+            total, told = total + seconds, f"about {seconds:.0f} s"
+        print(f"seed {seed}  {cell.experiment:26} {cell.name:42} {told}")
+    print(f"{total / 3600:.1f} hours of one processor's core to do")
+    return total
+
+
+def measure_all(order: Order) -> list[Record]:
+    """Measure every cell, print a line and write a record for each as it is done; returns the records."""
+    tasks = [(seed, cell.experiment, cell.name) for seed, cell in order.chosen()]
+    records = []
+    work = partial(_measured, order)
+    with progress_bar(total=len(tasks), description="cells") as bar:
+        for record in side_by_side(work, tasks, description="cells", jobs=order.jobs):
+            write_records(order.records, [record])
+            tqdm.write(_line(record))
+            bar.update()
+            records.append(record)
+    return records
+
+
+def _measured(order: Order, task: tuple[int, str, str]) -> Record:
+    """One cell, in whatever process; it is looked up again by name, because functions of settings do not travel well."""
+    hide_foreign_bars()
+    seed, experiment, name = task
+    pipeline = order.pipeline(seed)
+    cell = next(one for one in cells(pipeline.profile) if (one.experiment, one.name) == (experiment, name))
+    started = time.perf_counter()
+    numbers = cell.measured(pipeline)
+    return record_of(
+        chapter=CHAPTER,
+        experiment=experiment,
+        method=name,
+        pipeline=pipeline,
+        seconds=time.perf_counter() - started,
+        metrics=numbers,
+    )
+
+
+def _line(record: Record) -> str:
+    told = [f"{name} {record.metrics[name]:.2f}" for name in SHOWN if name in record.metrics]
+    heading = f"seed {record.seed}  {record.experiment:26} {record.method:42} {record.seconds:6.1f} s  "
+    return heading + "  ".join(told)
+
+
+def scaling(seeds: Sequence[int], only: Sequence[str], *, dry_run: bool, **where: Any) -> int:
+    """The command; returns the exit status."""
+    hide_foreign_bars()
+    order = Order(seeds=tuple(seeds), only=tuple(only), **where)
+    if dry_run:
+        listed(order)
+    else:
+        measure_all(order)
+    return 0

@@ -1,0 +1,231 @@
+"""The grid as data: every cell that `rlhf-mini scaling` measures, in the order in which it does.
+
+Five proxy sizes by five label counts, all of them under best-of-n of two policies; under PPO the sizes at all labels and the
+labels at the largest size, with and without KL penalty; ensembles and averaged weights under true and noisy labels; and
+RLHF in rounds.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from rlhf_mini.chapters.reward_scaling import outcomes
+from rlhf_mini.pipeline import Pipeline
+from rlhf_mini.profiles import Profile
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scale:
+    """How large the experiment is on a profile: a pool's `prompts` and `samples`, PPO's `iterations`."""
+
+    prompts: int
+    samples: int
+    iterations: int
+
+
+SCALES = {
+    "quick": Scale(prompts=64, samples=1024, iterations=60),
+    "full": Scale(prompts=256, samples=1024, iterations=120),
+}
+SHARES = (16, 8, 4, 2, 1)  # a proxy's width is the profile's over one of these
+LABEL_SHARES = (256, 64, 16, 4, 1)  # so are the labels that it learns from
+SMALL_POLICY = 2  # the small policy's width is the profile's over this
+RATE_TIMES = (
+    1 / 3
+)  # of PPO's learning rate: gold turns within a few iterations at the profile's, too few to fit
+KL_WEIGHTS = (0.01, 0.05, 0.2)
+MEMBERS = 4
+NOISE = 0.25  # the share of labels turned round, as in Coste et al. 2023
+ROUNDS = (1, 2, 4)
+UNCERTAIN = {"best of n": "mean less half the variance", "ppo": "mean less a tenth of the variance"}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One measurement: the table and the row that it belongs to, what measures it, with which settings."""
+
+    experiment: str
+    name: str
+    measure: Callable[..., dict[str, Any]]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def measured(self, pipeline: Pipeline) -> dict[str, Any]:
+        """Its numbers; measured once and kept."""
+        return pipeline.measured(self.measure, **self.settings)
+
+
+def scale_of(profile: Profile) -> Scale:
+    """The profile's scale. Raises ValueError for a profile that has none."""
+    if profile.name not in SCALES:
+        raise ValueError(f"the profile {profile.name!r} has no scale: choose one of {', '.join(SCALES)}")
+    return SCALES[profile.name]
+
+
+def size_of(profile: Profile, share: int) -> dict[str, int] | None:
+    """What a model of the profile's width over `share` changes; None for the profile's own.
+
+    Heads keep their number of channels, as far as there is more than one; from a quarter of the width on there are half the
+    layers.
+    """
+    if share == 1:
+        return None
+    width = max(4, profile.width // share)
+    layers = profile.layers if share < 4 else max(1, profile.layers // 2)
+    return {"width": width, "layers": layers, "heads": max(1, profile.heads // share)}
+
+
+def label_counts(profile: Profile) -> list[int]:
+    """The label counts, rising."""
+    return [profile.pairs // share for share in LABEL_SHARES]
+
+
+def proxy_settings(profile: Profile, share: int, labels: int, **more: Any) -> dict[str, Any]:
+    """Settings of `proxies.proxy`."""
+    size = size_of(profile, share)
+    return {"labels": labels, **({"size": size} if size else {}), **more}
+
+
+def name_of(profile: Profile, share: int, labels: int) -> str:
+    """How a proxy is called in the tables."""
+    return f"width {max(4, profile.width // share)}, {labels:,} labels"
+
+
+def cells(profile: Profile) -> tuple[Cell, ...]:
+    """All cells of a profile."""
+    return (
+        *_proxies(profile),
+        *_best_of_n(profile),
+        *_ppo(profile),
+        *_ensembles(profile),
+        *_rounds(profile),
+    )
+
+
+EXPERIMENTS = (
+    "proxies",
+    "best of n",
+    "best of n, small policy",
+    "ppo",
+    "ppo, small policy",
+    "ppo, KL penalty",
+    "ensembles, best of n",
+    "ensembles, ppo",
+    "rounds",
+)
+
+
+def _grid(profile: Profile) -> list[tuple[int, int]]:
+    return [(share, labels) for share in SHARES for labels in label_counts(profile)]
+
+
+def _proxies(profile: Profile) -> list[Cell]:
+    return [
+        Cell("proxies", name_of(profile, *one), outcomes.proxy, proxy_settings(profile, *one))
+        for one in _grid(profile)
+    ]
+
+
+def pool_settings(profile: Profile, *, small: bool = False) -> dict[str, Any]:
+    """Settings of `pools.drawn`."""
+    scale = scale_of(profile)
+    size = {"size": size_of(profile, SMALL_POLICY)} if small else {}
+    return {"prompts": scale.prompts, "samples": scale.samples, **size}
+
+
+def _best_of_n(profile: Profile) -> list[Cell]:
+    return [
+        Cell(
+            experiment,
+            name_of(profile, *one),
+            outcomes.best_of_n,
+            {"pool": pool_settings(profile, small=small), "proxies": [proxy_settings(profile, *one)]},
+        )
+        for experiment, small in (("best of n", False), ("best of n, small policy", True))
+        for one in _grid(profile)
+    ]
+
+
+def ppo_settings(profile: Profile, *, kl_weight: float = 0.0) -> dict[str, Any]:
+    """The arguments of `optimisation.config_for`."""
+    iterations = scale_of(profile).iterations
+    return {"iterations": iterations, "kl_weight": kl_weight, "rate_times": RATE_TIMES}
+
+
+def validator(profile: Profile) -> dict[str, Any]:
+    """A proxy from the last quarter of the labels: what a run is watched with, and never trained on."""
+    labels = profile.pairs // 4
+    return {"labels": labels, "skip": profile.pairs - labels}
+
+
+def _run(profile: Profile, experiment: str, name: str, proxies: list[dict[str, Any]], **more: Any) -> Cell:
+    kl_weight = more.pop("kl_weight", 0.0)
+    settings = {"proxies": proxies, "ppo": ppo_settings(profile, kl_weight=kl_weight)}
+    return Cell(experiment, name, outcomes.ppo, {**settings, "validators": [validator(profile)], **more})
+
+
+def _ppo(profile: Profile) -> list[Cell]:
+    most = label_counts(profile)[-1]
+    arms = [*((share, most) for share in SHARES), *((1, labels) for labels in label_counts(profile)[:-1])]
+    small = {"size": size_of(profile, SMALL_POLICY)}
+    ends = (SHARES[0], SHARES[len(SHARES) // 2], SHARES[-1])
+    return [
+        *(_run(profile, "ppo", name_of(profile, *one), [proxy_settings(profile, *one)]) for one in arms),
+        *(
+            _run(
+                profile,
+                "ppo, small policy",
+                name_of(profile, share, most),
+                [proxy_settings(profile, share, most)],
+                **small,
+            )
+            for share in ends
+        ),
+        *(
+            _run(
+                profile,
+                "ppo, KL penalty",
+                f"{name_of(profile, 1, labels)}, β = {weight:g}",
+                [proxy_settings(profile, 1, labels)],
+                kl_weight=weight,
+            )
+            for labels in (label_counts(profile)[2], most)
+            for weight in KL_WEIGHTS
+        ),
+    ]
+
+
+def _ensembles(profile: Profile) -> list[Cell]:
+    labels = label_counts(profile)[3]
+    found = []
+    for noise in (0.0, NOISE):
+        alike = proxy_settings(profile, 1, labels, **({"flip": noise} if noise else {}))
+        members = [{**alike, "order": order} for order in range(MEMBERS)]
+        said = f"{noise:.0%} of labels turned"
+        for kind, measured in (("best of n", outcomes.best_of_n), ("ppo", outcomes.ppo)):
+            ways = {
+                "one member": (members[:1], "mean"),
+                "mean": (members, "mean"),
+                "worst case": (members, "worst"),
+                "less the variance": (members, UNCERTAIN[kind]),
+                "averaged weights": ([{**alike, "orders": list(range(MEMBERS))}], "mean"),
+            }
+            for way, (used, rule) in ways.items():
+                common: dict[str, Any] = {"proxies": used, "rule": rule}
+                if kind == "ppo":
+                    common |= {"ppo": ppo_settings(profile), "validators": [validator(profile)]}
+                else:
+                    common |= {"pool": pool_settings(profile)}
+                found.append(Cell(f"ensembles, {kind}", f"{way}, {said}", measured, common))
+    return found
+
+
+def _rounds(profile: Profile) -> list[Cell]:
+    return [
+        Cell(
+            "rounds",
+            f"{rounds} round{'s' if rounds > 1 else ''}",
+            outcomes.iterated,
+            {"rounds": rounds, "labels": profile.pairs // 4, "ppo": ppo_settings(profile)},
+        )
+        for rounds in ROUNDS
+    ]
