@@ -113,6 +113,8 @@ TRANSPOSED = "distances are symmetric, and the largest is looked for in all of t
 NOTHING_LEFT = "either way the result is below the smallest difference that matters, 1e-300"
 ONLY_A_CACHE = "a cache is kept and never read; the output is the same"
 ONE_AXIS = "there is only one axis"
+NO_GRADIENT = "a comparison has no gradient"
+NEVER_FALSE = "what decides says yes or raises"
 ZIP_THREE = "steps = zip(reversed(rewards.unbind(1)), reversed(values.unbind(1)), reversed(mask.unbind(1))"
 ZIP_TWO = "for reward, counts in zip(reversed(rewards.unbind(1)), reversed(mask.unbind(1))"
 ENTROPY = "return -(logp.exp() * logp.masked_fill(logp == -torch.inf, {})).sum(-1)"
@@ -129,6 +131,10 @@ TIED = "transformers ties the embeddings of a T5 in any case"
 SIMCSE = (
     "first, second = (normalize(text_vectors(model, batch.tokens, batch.mask, dropout=dropout, "
     "generator=generator){}) for _ in range(2))"
+)
+ZIP_ANSWERS = "for prompt, texts, rewards in zip(answers.prompts, answers.texts, answers.rewards.tolist()"
+MEAN_LENGTH = (
+    "mean_length = float((weights * sequences.response.sum(1)).mean()) if _usable(weights, sequences) else {}"
 )
 TRIU = "better, worse = torch.triu_indices(scores.shape[1], scores.shape[1], offset=1"
 CLOSE = "if not torch.allclose({}, rtol=0, atol=1e-05):"
@@ -341,6 +347,28 @@ EQUIVALENT = {
         "hidden = hidden_states(model, part.tokens, part.mask).float()",
         "hidden = hidden_states(model, part.tokens, part.mask)",
     ): "differs on an accelerator only, where autocast gives bfloat16",
+    (
+        "losses/offline.py",
+        "return (rewards.detach() > threshold).to(rewards.dtype)",
+        "return (rewards > threshold).to(rewards.dtype)",
+    ): NO_GRADIENT,
+    (
+        "losses/offline.py",
+        "return torch.where(rewards.detach() > threshold, -logp, 0.0)",
+        "return torch.where(rewards > threshold, -logp, 0.0)",
+    ): NO_GRADIENT,
+    (
+        "methods/slic.py",
+        f"{ZIP_ANSWERS}, strict=True):",
+        f"{ZIP_ANSWERS}):",
+    ): SAME_LENGTH,
+    (
+        "methods/slic.py",
+        f"{ZIP_ANSWERS}, strict=True):",
+        f"{ZIP_ANSWERS}, strict=False):",
+    ): SAME_LENGTH,
+    ("methods/mixed_batches.py", MEAN_LENGTH.format("0.0"), MEAN_LENGTH.format("1.0")): NEVER_FALSE,
+    ("methods/mixed_batches.py", MEAN_LENGTH.format("0.0"), MEAN_LENGTH.format("-1.0")): NEVER_FALSE,
     ("tensors.py", "if temperature != 1.0:", "if True:"): SAVES_A_COPY,
     ("tensors.py", "if temperature != 1.0:", "if temperature != 0.0:"): SAVES_A_COPY,
     (
