@@ -136,6 +136,13 @@ ZIP_ANSWERS = "for prompt, texts, rewards in zip(answers.prompts, answers.texts,
 MEAN_LENGTH = (
     "mean_length = float((weights * sequences.response.sum(1)).mean()) if _usable(weights, sequences) else {}"
 )
+BEFORE = "before = None if evaluate is None else copy.deepcopy(policy.state_dict())"
+POOLED = "chosen = pooled([part.kept(mask) for part, mask in zip(parts, masks{})])"
+REWARDS = "rewards = torch.cat([part.rewards[mask] for part, mask in zip(parts, masks{})])"
+FACTS = (
+    "facts = {{'kept': float(len(chosen)), 'kept_share': len(chosen) / sum((part.rewards.numel() for part in "
+    "parts)), 'reward': float(answers.rewards.mean()), 'kept_reward': float(rewards.mean()){}}}"
+)
 TRIU = "better, worse = torch.triu_indices(scores.shape[1], scores.shape[1], offset=1"
 CLOSE = "if not torch.allclose({}, rtol=0, atol=1e-05):"
 EQUIVALENT = {
@@ -367,6 +374,31 @@ EQUIVALENT = {
         f"{ZIP_ANSWERS}, strict=True):",
         f"{ZIP_ANSWERS}, strict=False):",
     ): SAME_LENGTH,
+    (
+        "methods/rest.py",
+        "best = -math.inf if evaluate is None else evaluate(policy)",
+        "best = math.inf if evaluate is None else evaluate(policy)",
+    ): "without an evaluation nothing is compared with the best",
+    ("methods/rest.py", BEFORE, BEFORE.replace("None if evaluate is None else ", "")): "a copy never used",
+    (
+        "methods/rest.py",
+        "if evaluate is not None and before is not None:",
+        "if evaluate is not None or before is not None:",
+    ): "both are None, or neither",
+    (
+        "methods/rest.py",
+        "if not entry.get('accepted', 1.0):",
+        "if not entry.get('accepted', 2.0):",
+    ): "any number but 0 is true",
+    ("methods/rest.py", POOLED.format(", strict=True"), POOLED.format("")): SAME_LENGTH,
+    ("methods/rest.py", POOLED.format(", strict=True"), POOLED.format(", strict=False")): SAME_LENGTH,
+    ("methods/rest.py", REWARDS.format(", strict=True"), REWARDS.format("")): SAME_LENGTH,
+    ("methods/rest.py", REWARDS.format(", strict=True"), REWARDS.format(", strict=False")): SAME_LENGTH,
+    (
+        "methods/rest.py",
+        FACTS.format(" if len(chosen) else math.nan"),
+        FACTS.format(""),
+    ): "the mean of nothing is nan",
     ("methods/mixed_batches.py", MEAN_LENGTH.format("0.0"), MEAN_LENGTH.format("1.0")): NEVER_FALSE,
     ("methods/mixed_batches.py", MEAN_LENGTH.format("0.0"), MEAN_LENGTH.format("-1.0")): NEVER_FALSE,
     ("tensors.py", "if temperature != 1.0:", "if True:"): SAVES_A_COPY,
