@@ -96,6 +96,23 @@ MODULES = {
         ["tests/methods/test_other_objectives.py"],
     ),
     "calibration": (["evaluation/calibration.py"], ["tests/evaluation/test_calibration.py"]),
+    "constitution": (
+        ["methods/constitution.py", "data/revising.py"],
+        ["tests/methods/test_constitution.py"],
+    ),
+    "judging": (
+        ["methods/judge.py", "data/judging.py"],
+        ["tests/methods/test_judge.py", "tests/data/test_judging.py"],
+    ),
+    "soft labels": (["methods/soft_labels.py"], ["tests/methods/test_soft_labels.py"]),
+    "rubric": (["methods/rubric_reward.py"], ["tests/methods/test_rubric_reward.py"]),
+    "self-rewarding": (["methods/self_rewarding.py"], ["tests/methods/test_self_rewarding.py"]),
+    "self-synthesis": (["methods/self_synthesis.py"], ["tests/methods/test_self_synthesis.py"]),
+    "principles": (
+        ["worlds/stories/principles.py", "worlds/stories/critiques.py", "worlds/stories/rubric.py"],
+        ["tests/worlds/test_stories_constitution.py"],
+    ),
+    "digits": (["data/digits.py"], ["tests/data/test_digits.py"]),
     "adversarial": (["methods/adversarial.py"], ["tests/methods/test_adversarial.py"]),
     "power_law": (["evaluation/power_law.py"], ["tests/evaluation/test_power_law.py"]),
 }
@@ -399,6 +416,21 @@ EQUIVALENT = {
         FACTS.format(" if len(chosen) else math.nan"),
         FACTS.format(""),
     ): "the mean of nothing is nan",
+    (
+        "worlds/stories/critiques.py",
+        "return draw_facts(rng, held_out=False, **told)",
+        "return draw_facts(rng, **told)",
+    ): "false is the default",
+    (
+        "worlds/stories/critiques.py",
+        "return draw_facts(rng, held_out=False, **told)",
+        "return draw_facts(rng, held_out=True, **told)",
+    ): "it concerns hero and object, which are given here",
+    (
+        "worlds/stories/critiques.py",
+        "return write_sentences(replace(facts, shape=(role,)), rng)[0]",
+        "return write_sentences(replace(facts, shape=(role,)), rng)[-1]",
+    ): "there is only one sentence",
     ("methods/mixed_batches.py", MEAN_LENGTH.format("0.0"), MEAN_LENGTH.format("1.0")): NEVER_FALSE,
     ("methods/mixed_batches.py", MEAN_LENGTH.format("0.0"), MEAN_LENGTH.format("-1.0")): NEVER_FALSE,
     ("tensors.py", "if temperature != 1.0:", "if True:"): SAVES_A_COPY,
