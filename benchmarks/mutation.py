@@ -160,6 +160,13 @@ FACTS = (
     "facts = {{'kept': float(len(chosen)), 'kept_share': len(chosen) / sum((part.rewards.numel() for part in "
     "parts)), 'reward': float(answers.rewards.mean()), 'kept_reward': float(rewards.mean()){}}}"
 )
+REVISING = (
+    "rows = list(zip(drawn, prompts, current{}))",
+    "requests = [template.ask_revision(*row, said) for row, said in zip(rows, critiques{})]",
+    "current = [new if new.strip() else old for new, old in zip(written, current{})]",
+    "for done, *what in zip(rounds, drawn, critiques, current{}):",
+    "return [Revised(prompt, first, tuple(done)) for prompt, first, done in zip(prompts, answers, rounds{})]",
+)
 TRIU = "better, worse = torch.triu_indices(scores.shape[1], scores.shape[1], offset=1"
 CLOSE = "if not torch.allclose({}, rtol=0, atol=1e-05):"
 EQUIVALENT = {
@@ -431,6 +438,11 @@ EQUIVALENT = {
         "return write_sentences(replace(facts, shape=(role,)), rng)[0]",
         "return write_sentences(replace(facts, shape=(role,)), rng)[-1]",
     ): "there is only one sentence",
+    **{
+        ("methods/constitution.py", line.format(", strict=True"), line.format(changed)): SAME_LENGTH
+        for line in REVISING
+        for changed in ("", ", strict=False")
+    },
     ("methods/mixed_batches.py", MEAN_LENGTH.format("0.0"), MEAN_LENGTH.format("1.0")): NEVER_FALSE,
     ("methods/mixed_batches.py", MEAN_LENGTH.format("0.0"), MEAN_LENGTH.format("-1.0")): NEVER_FALSE,
     ("tensors.py", "if temperature != 1.0:", "if True:"): SAVES_A_COPY,

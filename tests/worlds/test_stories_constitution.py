@@ -217,7 +217,7 @@ def test_a_decline_of_a_kind_request_becomes_a_whole_story(name):
 def test_a_story_told_anew_keeps_its_facts():
     """Asked for a long story: another shape, the same hero, object, friend, mood, deed and first place."""
     two_places = KIND_STORY.replace(
-        "The fox carried", "Far away, near the hill, lived a kind fox. The fox carried"
+        "The fox carried", "Far away, near the hill, lived a lucky fox. The fox carried"
     )
     prompt = PROMPT.replace("a happy", "a long happy")
     places = []
