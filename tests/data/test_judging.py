@@ -17,8 +17,10 @@ from rlhf_mini.data.judging import (
 def test_templates_write_what_they_are_given():
     one = Comparison("Be kind.", "Who {x}?", "a {y}", "an owl")  # braces in the texts are letters
     assert STORY_PAIRS.ask(one) == "Be kind. Who {x}? A: a {y} B: an owl"
+    assert STORY_PAIRS.ask(one.swapped()) == "Be kind. Who {x}? A: an owl B: a {y}"
     assert STORY_PAIRS.reply(first_better=True) == "A"
     assert STORY_THOUGHTS.reply(first_better=False, reason="So.") == "So. Better: B"
+    assert CHAT_THOUGHTS.reply(first_better=True, reason="Both lie.") == "Both lie.\nThe better answer is: A"
     assert CHAT_THOUGHTS.ask(one).count("a {y}") == 1
     assert "Answer: fox" in CHAT_RATINGS.ask("p", "q", "fox")
     with pytest.raises(ValueError, match="from 1 to 5, got 6"):
