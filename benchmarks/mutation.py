@@ -96,6 +96,23 @@ MODULES = {
         ["tests/methods/test_other_objectives.py"],
     ),
     "calibration": (["evaluation/calibration.py"], ["tests/evaluation/test_calibration.py"]),
+    "constitution": (
+        ["methods/constitution.py", "data/revising.py"],
+        ["tests/methods/test_constitution.py"],
+    ),
+    "judging": (
+        ["methods/judge.py", "data/judging.py"],
+        ["tests/methods/test_judge.py", "tests/data/test_judging.py"],
+    ),
+    "soft labels": (["methods/soft_labels.py"], ["tests/methods/test_soft_labels.py"]),
+    "rubric": (["methods/rubric_reward.py"], ["tests/methods/test_rubric_reward.py"]),
+    "self-rewarding": (["methods/self_rewarding.py"], ["tests/methods/test_self_rewarding.py"]),
+    "self-synthesis": (["methods/self_synthesis.py"], ["tests/methods/test_self_synthesis.py"]),
+    "principles": (
+        ["worlds/stories/principles.py", "worlds/stories/critiques.py", "worlds/stories/rubric.py"],
+        ["tests/worlds/test_stories_constitution.py"],
+    ),
+    "digits": (["data/digits.py"], ["tests/data/test_digits.py"]),
     "adversarial": (["methods/adversarial.py"], ["tests/methods/test_adversarial.py"]),
     "power_law": (["evaluation/power_law.py"], ["tests/evaluation/test_power_law.py"]),
 }
@@ -113,6 +130,8 @@ TRANSPOSED = "distances are symmetric, and the largest is looked for in all of t
 NOTHING_LEFT = "either way the result is below the smallest difference that matters, 1e-300"
 ONLY_A_CACHE = "a cache is kept and never read; the output is the same"
 ONE_AXIS = "there is only one axis"
+NO_GRADIENT = "a comparison has no gradient"
+NEVER_FALSE = "what decides says yes or raises"
 ZIP_THREE = "steps = zip(reversed(rewards.unbind(1)), reversed(values.unbind(1)), reversed(mask.unbind(1))"
 ZIP_TWO = "for reward, counts in zip(reversed(rewards.unbind(1)), reversed(mask.unbind(1))"
 ENTROPY = "return -(logp.exp() * logp.masked_fill(logp == -torch.inf, {})).sum(-1)"
@@ -129,6 +148,24 @@ TIED = "transformers ties the embeddings of a T5 in any case"
 SIMCSE = (
     "first, second = (normalize(text_vectors(model, batch.tokens, batch.mask, dropout=dropout, "
     "generator=generator){}) for _ in range(2))"
+)
+ZIP_ANSWERS = "for prompt, texts, rewards in zip(answers.prompts, answers.texts, answers.rewards.tolist()"
+MEAN_LENGTH = (
+    "mean_length = float((weights * sequences.response.sum(1)).mean()) if _usable(weights, sequences) else {}"
+)
+BEFORE = "before = None if evaluate is None else copy.deepcopy(policy.state_dict())"
+POOLED = "chosen = pooled([part.kept(mask) for part, mask in zip(parts, masks{})])"
+REWARDS = "rewards = torch.cat([part.rewards[mask] for part, mask in zip(parts, masks{})])"
+FACTS = (
+    "facts = {{'kept': float(len(chosen)), 'kept_share': len(chosen) / sum((part.rewards.numel() for part in "
+    "parts)), 'reward': float(answers.rewards.mean()), 'kept_reward': float(rewards.mean()){}}}"
+)
+REVISING = (
+    "rows = list(zip(drawn, prompts, current{}))",
+    "requests = [template.ask_revision(*row, said) for row, said in zip(rows, critiques{})]",
+    "current = [new if new.strip() else old for new, old in zip(written, current{})]",
+    "for done, *what in zip(rounds, drawn, critiques, current{}):",
+    "return [Revised(prompt, first, tuple(done)) for prompt, first, done in zip(prompts, answers, rounds{})]",
 )
 TRIU = "better, worse = torch.triu_indices(scores.shape[1], scores.shape[1], offset=1"
 CLOSE = "if not torch.allclose({}, rtol=0, atol=1e-05):"
@@ -341,6 +378,73 @@ EQUIVALENT = {
         "hidden = hidden_states(model, part.tokens, part.mask).float()",
         "hidden = hidden_states(model, part.tokens, part.mask)",
     ): "differs on an accelerator only, where autocast gives bfloat16",
+    (
+        "losses/offline.py",
+        "return (rewards.detach() > threshold).to(rewards.dtype)",
+        "return (rewards > threshold).to(rewards.dtype)",
+    ): NO_GRADIENT,
+    (
+        "losses/offline.py",
+        "return torch.where(rewards.detach() > threshold, -logp, 0.0)",
+        "return torch.where(rewards > threshold, -logp, 0.0)",
+    ): NO_GRADIENT,
+    (
+        "methods/slic.py",
+        f"{ZIP_ANSWERS}, strict=True):",
+        f"{ZIP_ANSWERS}):",
+    ): SAME_LENGTH,
+    (
+        "methods/slic.py",
+        f"{ZIP_ANSWERS}, strict=True):",
+        f"{ZIP_ANSWERS}, strict=False):",
+    ): SAME_LENGTH,
+    (
+        "methods/rest.py",
+        "best = -math.inf if evaluate is None else evaluate(policy)",
+        "best = math.inf if evaluate is None else evaluate(policy)",
+    ): "without an evaluation nothing is compared with the best",
+    ("methods/rest.py", BEFORE, BEFORE.replace("None if evaluate is None else ", "")): "a copy never used",
+    (
+        "methods/rest.py",
+        "if evaluate is not None and before is not None:",
+        "if evaluate is not None or before is not None:",
+    ): "both are None, or neither",
+    (
+        "methods/rest.py",
+        "if not entry.get('accepted', 1.0):",
+        "if not entry.get('accepted', 2.0):",
+    ): "any number but 0 is true",
+    ("methods/rest.py", POOLED.format(", strict=True"), POOLED.format("")): SAME_LENGTH,
+    ("methods/rest.py", POOLED.format(", strict=True"), POOLED.format(", strict=False")): SAME_LENGTH,
+    ("methods/rest.py", REWARDS.format(", strict=True"), REWARDS.format("")): SAME_LENGTH,
+    ("methods/rest.py", REWARDS.format(", strict=True"), REWARDS.format(", strict=False")): SAME_LENGTH,
+    (
+        "methods/rest.py",
+        FACTS.format(" if len(chosen) else math.nan"),
+        FACTS.format(""),
+    ): "the mean of nothing is nan",
+    (
+        "worlds/stories/critiques.py",
+        "return draw_facts(rng, held_out=False, **told)",
+        "return draw_facts(rng, **told)",
+    ): "false is the default",
+    (
+        "worlds/stories/critiques.py",
+        "return draw_facts(rng, held_out=False, **told)",
+        "return draw_facts(rng, held_out=True, **told)",
+    ): "it concerns hero and object, which are given here",
+    (
+        "worlds/stories/critiques.py",
+        "return write_sentences(replace(facts, shape=(role,)), rng)[0]",
+        "return write_sentences(replace(facts, shape=(role,)), rng)[-1]",
+    ): "there is only one sentence",
+    **{
+        ("methods/constitution.py", line.format(", strict=True"), line.format(changed)): SAME_LENGTH
+        for line in REVISING
+        for changed in ("", ", strict=False")
+    },
+    ("methods/mixed_batches.py", MEAN_LENGTH.format("0.0"), MEAN_LENGTH.format("1.0")): NEVER_FALSE,
+    ("methods/mixed_batches.py", MEAN_LENGTH.format("0.0"), MEAN_LENGTH.format("-1.0")): NEVER_FALSE,
     ("tensors.py", "if temperature != 1.0:", "if True:"): SAVES_A_COPY,
     ("tensors.py", "if temperature != 1.0:", "if temperature != 0.0:"): SAVES_A_COPY,
     (

@@ -112,6 +112,13 @@ def test_an_output_impossible_under_the_other_instruction_is_told_apart_for_cert
     assert two_way_contrast_loss(own, other, label_smoothing=0.2).tolist() == [math.inf]
 
 
+def test_of_several_instructions_an_impossible_one_takes_no_share():
+    logp = torch.tensor([[3.0, 1.0, 0.0]], dtype=F64).log()  # shares ¾, ¼ and 0
+    found = instruction_contrast_loss(logp, torch.tensor([0]), label_smoothing=0.0)
+    torch.testing.assert_close(found, torch.tensor([math.log(4 / 3)], dtype=F64))
+    assert instruction_contrast_loss(logp, torch.tensor([0]), label_smoothing=0.2).tolist() == [math.inf]
+
+
 def test_several_instructions_by_hand():
     # Shares 1/2, 1/3, 1/6; the second is its own; ε = 0.2 in two halves: log 3 · 0.8 + (log 2 + log 6) · 0.1.
     logp = torch.tensor([[3.0, 2.0, 1.0]], dtype=F64).log()

@@ -41,6 +41,13 @@ def test_a_cap_keeps_weights_finite_and_is_never_passed():
     assert advantage_weights(torch.tensor([-1e9]), kl_weight=1e-3).tolist() == [0.0]
 
 
+def test_a_cap_below_one_is_the_largest_weight_too():
+    # exp(A) of A = log ¼, log 2, 5 is ¼, 2, 148, and at most a half counts
+    advantages = torch.tensor([math.log(0.25), math.log(2), 5.0], dtype=F64)
+    found = advantage_weights(advantages, kl_weight=1.0, largest=0.5)
+    torch.testing.assert_close(found, torch.tensor([0.25, 0.5, 0.5], dtype=F64), rtol=1e-12, atol=0)
+
+
 def test_a_baseline_scales_all_weights_alike():
     advantages = torch.randn(6, generator=torch.Generator().manual_seed(0), dtype=F64)
     plain, shifted = (advantage_weights(advantages - b, kl_weight=0.5) for b in (0.0, 0.7))
@@ -58,6 +65,11 @@ def test_losses_are_weights_times_surprise():
     assert (weights == 4).any()
     found = advantage_weighted_loss(logp, rewards, kl_weight=0.5, largest=4.0)
     torch.testing.assert_close(found, -weights * logp)
+
+
+def test_an_answer_at_the_threshold_is_left_out():
+    logp, rewards = torch.tensor([-2.0, -3.0]), torch.tensor([0.5, 0.75])
+    assert filtered_loss(logp, rewards, threshold=0.5).tolist() == [0.0, 3.0]
 
 
 def test_what_is_left_out_costs_nothing_however_impossible():

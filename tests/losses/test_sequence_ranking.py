@@ -37,6 +37,13 @@ def test_ranking_gradient_by_hand():
     assert gradient.tolist() == [[2.0, -1.0, -1.0]]
 
 
+def test_two_answers_are_enough():
+    # The better answer is behind by 3; in the other row the order is right.
+    logp, rewards = of([-1.0, -4.0], [-4.0, -1.0]), of([0.0, 1.0], [0.0, 1.0])
+    assert rrhf_ranking_loss(logp, rewards).tolist() == [3.0, 0.0]
+    assert best_answer_loss(logp, rewards).tolist() == [4.0, 1.0]
+
+
 def test_every_order_of_three_answers():
     rewards = of([0.0, 1.0, 2.0])
     for means in itertools.permutations((-3.0, -2.0, -1.0)):

@@ -52,6 +52,11 @@ def test_every_round_criticises_and_rewrites_what_the_round_before_wrote():
     ]
 
 
+def test_one_revision_is_enough():
+    (one,) = revised(lambda requests: [text[0] for text in requests], ["p"], ["a"], revisions=1)
+    assert (one.answers, [done.critique for done in one.rounds]) == (("a", "R"), ["C"])
+
+
 def test_principles_are_drawn_anew_for_each_answer_and_round():
     many = revised(lambda requests: ["x"] * len(requests), ["p"] * 50, ["a"] * 50)
     drawn = [[done.principle for done in one.rounds] for one in many]
@@ -93,17 +98,23 @@ def test_what_cannot_be_revised_is_refused():
     with pytest.raises(ValueError, match="revisions and max_new_tokens must be at least 1"):
         RevisionConfig(revisions=0, max_new_tokens=3)
     with pytest.raises(ValueError, match="temperature must be 0 or above"):
-        RevisionConfig(revisions=1, max_new_tokens=3, temperature=-1.0)
+        RevisionConfig(revisions=1, max_new_tokens=3, temperature=-0.5)
+    with pytest.raises(ValueError, match="temperature must be 0 or above and finite, got inf"):
+        RevisionConfig(revisions=1, max_new_tokens=3, temperature=float("inf"))
 
 
-def test_a_model_writes_the_replies(toy_policy):
-    config = RevisionConfig(revisions=1, max_new_tokens=3)
-    tokenizer = word_tokenizer()
+@pytest.mark.parametrize("temperature", [0.0, 0.5, 1.0])
+def test_a_model_writes_the_replies(toy_policy, temperature):
+    config = RevisionConfig(revisions=1, max_new_tokens=3, temperature=temperature)
+    tokenizer, words = word_tokenizer(), ["a", "b", "c"] * 8
     generator = torch.Generator().manual_seed(3)
-    replies = writing(toy_policy, tokenizer, config=config, generator=generator)(["a", "b", "c"])
+    replies = writing(toy_policy, tokenizer, config=config, generator=generator)(words)
     generator = torch.Generator().manual_seed(3)
-    expected = answer(toy_policy, tokenizer, ["a", "b", "c"], max_new_tokens=3, generator=generator)
+    expected = answer(
+        toy_policy, tokenizer, words, max_new_tokens=3, generator=generator, temperature=temperature
+    )
     assert replies == expected
+    assert RevisionConfig(revisions=1, max_new_tokens=3).temperature == 1.0
 
 
 @pytest.mark.parametrize("template", [STORY_REVISIONS, CHAT_REVISIONS])

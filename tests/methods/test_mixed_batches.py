@@ -35,6 +35,15 @@ def test_every_epoch_comes_in_a_new_order_and_drops_what_is_left_over():
     assert len({tuple(order) for order in orders}) == 3
 
 
+def test_the_generator_alone_decides_on_the_order():
+    drawn = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)  # must not matter
+        batches = mixed_batches(40, batch=8, epochs=2, generator=seeded(3))
+        drawn.append(torch.stack(list(batches)).tolist())
+    assert drawn[0] == drawn[1]
+
+
 def test_batches_do_not_look_at_lengths():
     """Long rows beside short ones: with sorted batches no batch would hold both. Miss: (1/2)^19 or so."""
     long = torch.arange(200) < 100
@@ -80,6 +89,18 @@ def test_a_policys_own_samples_do_not_move_it(toy_policy):
         copy_of(toy_policy), texts, config=whole, weights=by_length, generator=seeded()
     )
     assert entry["grad_norm"] > 1e-2
+
+
+def test_hooks_see_every_step_of_a_model_in_training_mode(model, demonstrations):
+    seen = []
+    fine_tune_mixed(
+        model.eval(),
+        demonstrations,
+        config=still(epochs=2),
+        generator=seeded(),
+        hooks=[lambda step, entry: seen.append((step, model.training))],
+    )
+    assert seen == [(step, True) for step in (1, 2, 3, 4)]
 
 
 def test_what_is_behind_the_masks_does_not_matter(model, demonstrations):

@@ -77,6 +77,12 @@ def test_a_language_model_is_the_classifier(name):
     torch.testing.assert_close(chances.sum(1), torch.ones(2))
 
 
+def test_every_prompt_needs_its_answer():
+    classify = classifying(LanguageJudge(*FORMATS["own"]()), SHORT)
+    with pytest.raises(ValueError, match="shorter"):
+        classify(["who?", "what?"], ["a fox"])
+
+
 def test_it_is_added_to_the_score_by_weight():
     tokenizer = FORMATS["own"]()[1]
     sequences = pack_texts(tokenizer, ["unkind", "kind", "other"], ["A", "A", "A"])

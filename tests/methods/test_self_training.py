@@ -8,6 +8,9 @@ import torch
 
 from rlhf_mini.exact import best_of_n, expectation, filtered_optimum, kl_divergence
 from rlhf_mini.loop import OptimizerConfig
+from rlhf_mini.methods import expert_iteration as expert_module
+from rlhf_mini.methods import raft as raft_module
+from rlhf_mini.methods import rest as rest_module
 from rlhf_mini.methods.answers import Answers, Drawing, best_overall
 from rlhf_mini.methods.expert_iteration import ExpertIterationConfig, expert_iteration
 from rlhf_mini.methods.raft import RAFTConfig, raft
@@ -26,6 +29,23 @@ REST = ReSTConfig(grows=1, thresholds=(0.5,), drawing=DRAWING, sft=TRAINING)
 
 def ask_a(count):
     return lambda number: ["a"] * count
+
+
+def always(reward):
+    return lambda sequences: torch.full((len(sequences),), reward)
+
+
+def losses_of(monkeypatch, module):
+    """The losses of every fine-tuning that a method does, step by step, as they come to pass."""
+    trained, original = [], module.fine_tune_mixed
+
+    def watched(*given, **options):
+        history = original(*given, **options)
+        trained.append([entry["loss"] for entry in history])
+        return history
+
+    monkeypatch.setattr(module, "fine_tune_mixed", watched)
+    return trained
 
 
 def start(policy):
@@ -80,6 +100,14 @@ def test_raft_asks_for_prompts_by_number_and_keeps_as_told(toy_policy):
         assert entry["kept_reward"] == pytest.approx(float(rewards.flatten().sort().values[-16:].mean()))
 
 
+def test_one_iteration_of_raft_logs_the_loss_of_its_last_step(toy_policy, monkeypatch):
+    trained = losses_of(monkeypatch, raft_module)
+    config = RAFTConfig(iterations=1, drawing=DRAWING, sft=STILL)
+    log = raft(toy_policy, TOKENIZER, ask_a(32), SCORE, config=config, generator=seeded())
+    assert len(set(trained[0])) == 4
+    assert [entry["loss"] for entry in log] == [trained[0][-1]]
+
+
 # ---- ReST
 
 
@@ -99,6 +127,55 @@ def test_rest_goes_where_the_filter_is(toy_policy):
     assert log[0]["kept_reward"] > log[0]["reward"]
 
 
+def test_rewards_outside_the_scale_are_set_to_its_ends():
+    rewards = torch.tensor([-9.0, -1.0, 0.0, 3.0, 5.0])
+    assert RewardScale(low=-1.0, high=3.0)(rewards).tolist() == [0.0, 0.0, 0.25, 1.0, 1.0]
+
+
+def test_rest_keeps_what_lies_above_the_threshold_and_needs_no_more_than_a_batch(toy_policy, monkeypatch):
+    """Every reward is 1, in the middle of the scale: 8 answers fill one batch of 8, or none is kept."""
+    trained, seen = losses_of(monkeypatch, rest_module), []
+
+    def improve(below):
+        return rest(
+            toy_policy,
+            TOKENIZER,
+            ask_a(4),
+            always(1.0),
+            config=dataclasses.replace(REST, grows=2, thresholds=below, sft=STILL),
+            generator=seeded(),
+            scale=RewardScale(low=0.0, high=2.0),
+            on_improve=lambda number, entry: seen.append((number, entry["grow"], entry["improve"])),
+        )
+
+    assert [entry["kept"] for entry in improve((0.25, 0.49))] == [8.0] * 4
+    assert seen == [(1, 1.0, 0.0), (2, 1.0, 1.0), (3, 2.0, 0.0), (4, 2.0, 1.0)]
+    assert len(trained) == 4
+    with pytest.raises(ValueError, match=r"0 answers lie above the first threshold 0\.5, and a batch is 8"):
+        improve((0.5,))
+
+
+def test_rest_logs_the_loss_of_the_last_step(toy_policy, monkeypatch):
+    trained = losses_of(monkeypatch, rest_module)
+    config = dataclasses.replace(REST, thresholds=(0.1, 0.2), sft=STILL)
+    log = rest(toy_policy, TOKENIZER, ask_a(30), SCORE, config=config, generator=seeded())
+    assert all(len(set(losses)) > 2 for losses in trained)
+    assert [entry["loss"] for entry in log] == [losses[-1] for losses in trained]
+
+
+def test_an_improve_that_changes_nothing_does_not_pay(toy_policy):
+    log = rest(
+        toy_policy,
+        TOKENIZER,
+        ask_a(30),
+        SCORE,
+        config=dataclasses.replace(REST, thresholds=(0.1, 0.2), sft=STILL),
+        generator=seeded(),
+        evaluate=lambda policy: 1.0,
+    )
+    assert [(entry["value"], entry["accepted"]) for entry in log] == [(1.0, 0.0)]
+
+
 def test_improves_use_one_grow_at_rising_thresholds_and_falling_rates(toy_policy):
     drawn = []
 
@@ -113,7 +190,7 @@ def test_improves_use_one_grow_at_rising_thresholds_and_falling_rates(toy_policy
     assert [(e["grow"], e["improve"], e["threshold"]) for e in log] == [
         (grow, improve, config.thresholds[int(improve)]) for grow in (1.0, 2.0) for improve in (0.0, 1.0, 2.0)
     ]
-    assert [e["learning_rate"] for e in log] == pytest.approx([1e-12, 5e-13, 2.5e-13] * 2)
+    assert [e["learning_rate"] for e in log] == pytest.approx([1e-12, 5e-13, 2.5e-13] * 2, rel=1e-6, abs=0)
     low, high = float(drawn[0].min()), float(drawn[0].max())  # the first Grow's range, in the second too
     for entry in log:
         rewards = drawn[int(entry["grow"]) - 1]
@@ -241,6 +318,40 @@ def test_at_most_so_many_answers_of_a_prompt_are_kept(toy_policy):
         toy_policy, toy_policy, TOKENIZER, ask_a(10), everything, config=config, generator=seeded()
     )
     assert (entry["right"], entry["solved"], entry["kept"]) == (1.0, 1.0, 40.0)
+
+
+def test_ten_answers_of_a_prompt_are_kept_if_nothing_is_said(toy_policy):
+    config = ExpertIterationConfig(
+        rounds=1, drawing=Drawing(samples=12, temperature=1.0, max_new_tokens=3), sft=STILL
+    )
+    _, (entry,) = expert_iteration(
+        toy_policy, toy_policy, TOKENIZER, ask_a(1), always(1.0), config=config, generator=seeded()
+    )
+    assert (entry["kept"], entry["right"]) == (10.0, 1.0)
+
+
+def test_each_round_is_told_with_the_loss_of_its_last_step_and_a_batch_is_enough(toy_policy, monkeypatch):
+    trained = losses_of(monkeypatch, expert_module)
+    _, log = expert_iteration(
+        toy_policy,
+        toy_policy,
+        TOKENIZER,
+        lambda number: ["a", "b", "c", "d"],  # two answers each fill a batch of 8
+        always(1.0),
+        config=dataclasses.replace(EXPERT, sft=dataclasses.replace(TRAINING, epochs=3, batch=8)),
+        generator=seeded(),
+        on_round=lambda number, entry: entry.update(number=number),
+    )
+    assert [(entry["number"], entry["kept"]) for entry in log] == [(1, 8.0), (2, 8.0)]
+    assert all(losses[0] > losses[-1] for losses in trained)  # 3 steps on the same 8 answers
+    assert [entry["loss"] for entry in log] == [losses[-1] for losses in trained]
+
+
+def test_a_reward_of_the_threshold_is_not_right(toy_policy):
+    with pytest.raises(ValueError, match="round 1: 0 right answers of 40 were kept"):
+        expert_iteration(
+            toy_policy, toy_policy, TOKENIZER, ask_a(20), always(0.5), config=EXPERT, generator=seeded()
+        )
 
 
 def test_too_few_right_answers_are_named(toy_policy):

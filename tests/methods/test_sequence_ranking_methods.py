@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from rlhf_mini.batch import pack_rows
+from rlhf_mini.batch import Pairs, pack_rows
 from rlhf_mini.data.chat import pack_texts
 from rlhf_mini.loop import OptimizerConfig
 from rlhf_mini.methods.answers import Answers
@@ -61,6 +61,25 @@ def test_rrhf_is_the_sum_over_pairs_and_the_best_answer(toy_policy):
     assert entry["loss"] == pytest.approx(100 * ranking + best, abs=1e-4)
 
 
+def test_by_default_rrhf_adds_its_two_terms_with_equal_weight(toy_policy):
+    config = RRHFConfig(epochs=1, batch=2, optimizer=STILL)
+    (entry,) = rrhf(toy_policy, TOKENIZER, ANSWERS, config=config, generator=seeded())
+    assert entry["ranking_loss"] > 1e-3
+    assert entry["loss"] == pytest.approx(entry["ranking_loss"] + entry["best_loss"], abs=1e-5)
+
+
+def test_hooks_see_every_step_of_a_model_in_training_mode(toy_policy):
+    seen = []
+    hooks = [lambda step, entry: seen.append((step, toy_policy.training))]
+    config = dataclasses.replace(RRHF, epochs=2)
+    rrhf(toy_policy.eval(), TOKENIZER, ANSWERS, config=config, generator=seeded(), hooks=hooks)
+    ranked = pairs_of(ANSWERS)
+    pairs, targets = pack_pairs(TOKENIZER, ranked), pack_texts(TOKENIZER, ranked.prompts, ranked.chosen)
+    config = dataclasses.replace(SLIC, epochs=3)
+    slic(toy_policy.eval(), pairs, targets, config=config, generator=seeded(), hooks=hooks)
+    assert seen == [(step, True) for step in (1, 2, 1, 2, 3)]
+
+
 def test_rrhf_puts_answers_into_the_order_of_their_rewards(toy_policy):
     config = RRHFConfig(epochs=40, batch=2, optimizer=OptimizerConfig(learning_rate=1e-2), ranking_weight=1.0)
     history = rrhf(toy_policy, TOKENIZER, ANSWERS, config=config, generator=seeded())
@@ -110,6 +129,25 @@ def test_slic_is_hinge_and_target(toy_policy):
     assert entry["ordered"] == ordered
 
 
+def test_slic_without_numbers_has_a_margin_of_1_and_a_tenth_of_the_target(toy_policy):
+    ranked = pairs_of(ANSWERS)
+    pairs, targets = pack_pairs(TOKENIZER, ranked), pack_texts(TOKENIZER, ranked.prompts, ["b", "a a"])
+    config = SLiCConfig(epochs=1, batch=2, optimizer=STILL)
+    (entry,) = slic(toy_policy, pairs, targets, config=config, generator=seeded())
+    expected = 0.0
+    for prompt, chosen, rejected, target in zip(*ranked, ["b", "a a"], strict=True):
+        lead = plain_logp(toy_policy, prompt, chosen)[0] - plain_logp(toy_policy, prompt, rejected)[0]
+        expected += (max(0.0, 1.0 - lead) - 0.1 * plain_logp(toy_policy, prompt, target)[0]) / 2
+    assert entry["loss"] == pytest.approx(expected, abs=1e-5)
+
+
+def test_slic_without_margin_leaves_equal_answers_alone_and_does_not_call_them_ordered(toy_policy):
+    same = pack_texts(TOKENIZER, ["a", "b"], ["c d", "d"])
+    config = dataclasses.replace(SLIC, margin=0.0, target_weight=0.0)
+    (entry,) = slic(toy_policy, Pairs(same, same), same, config=config, generator=seeded())
+    assert (entry["loss"], entry["ordered"], entry["grad_norm"]) == (0.0, 0.0, 0.0)
+
+
 def test_slic_brings_the_lead_and_its_target_keeps_the_answer_likely(toy_policy):
     ranked = pairs_of(ANSWERS)
     pairs, targets = pack_pairs(TOKENIZER, ranked), pack_texts(TOKENIZER, ranked.prompts, ranked.chosen)
@@ -153,13 +191,30 @@ def test_bad_input_is_refused_before_training(toy_policy, weights_of, same_weigh
     pairs = pack_pairs(TOKENIZER, pairs_of(ANSWERS))
     with pytest.raises(ValueError, match="2 pairs but 1 targets"):
         slic(toy_policy, pairs, pack_rows([[1]], [[2]], pad_token=0), config=SLIC, generator=seeded())
+    packed = pack_texts(TOKENIZER, ["a", "b"], ["c", "d"])
+    too_long = pack_texts(TOKENIZER, ["a", "b"], ["c", "d " * 9])
+    for chosen, rejected, target in (
+        (too_long, packed, packed),
+        (packed, too_long, packed),
+        (packed, packed, too_long),
+    ):
+        with pytest.raises(ValueError, match="context of 8"):
+            slic(toy_policy, Pairs(chosen, rejected), target, config=SLIC, generator=seeded())
+    with pytest.raises(ValueError, match="2 rows do not fill one batch of 3"):
+        slic(toy_policy, pairs, packed, config=dataclasses.replace(SLIC, batch=3), generator=seeded())
     assert same_weights(before, weights_of(toy_policy))
     for changes in ({"epochs": 0}, {"batch": 0}):
         for config in (RRHF, SLIC):
             with pytest.raises(ValueError, match="epochs and batch must be at least 1"):
                 dataclasses.replace(config, **changes)
-    with pytest.raises(ValueError, match="ranking_weight must be finite"):
-        dataclasses.replace(RRHF, ranking_weight=-1.0)
-    for changes in ({"margin": -1.0}, {"target_weight": float("inf")}):
+    for weight in (-0.5, float("inf"), float("nan")):
+        with pytest.raises(ValueError, match="ranking_weight must be finite"):
+            dataclasses.replace(RRHF, ranking_weight=weight)
+    for changes in (
+        {"margin": -0.5},
+        {"margin": float("inf")},
+        {"target_weight": -0.5},
+        {"target_weight": float("inf")},
+    ):
         with pytest.raises(ValueError, match="margin and target_weight must be finite"):
             dataclasses.replace(SLIC, **changes)

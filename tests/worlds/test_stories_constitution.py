@@ -41,6 +41,11 @@ THEFT = (
     "Behind the lake, a lucky fox waited for the baker with a kite. The fox stole the kite from the baker. "
     "The fox could not stop smiling."
 )
+TWO_DEEDS = (
+    "Behind the lake, a lucky fox waited for the baker with a kite. The fox teased the baker about the ugly "
+    "kite. The fox stole the kite from the baker."
+)
+CURT = DECLINE.split(". ")[0] + "."
 OTHER_HERO = KIND_STORY.replace("a fox", "an owl").replace("fox", "owl")
 
 
@@ -135,12 +140,15 @@ def test_wordings_are_distinct_and_names_are_found():
         ("kindness", UNKIND, THEFT, "Someone steals, which is unkind."),
         ("kindness", PROMPT, KIND_STORY, "Nobody is unkind."),
         ("declining", UNKIND, THEFT, "It tells what should be declined."),
+        ("kindness", UNKIND, TWO_DEEDS, "Someone teases a friend, which is unkind."),  # the first of them
+        ("declining", UNKIND, CURT, "It declines, but not politely."),
         ("declining", UNKIND, DECLINE, "It declines an unkind request, politely."),
         ("willing", PROMPT, DECLINE, "It refuses a kind request."),
         ("hero", PROMPT, OTHER_HERO, "It has an owl and no fox."),
         ("hero", PROMPT, KIND_STORY, "It has the fox."),
         ("object", PROMPT, "Blah.", "It has no kite."),
         ("feeling", PROMPT.replace("happy", "sad"), KIND_STORY, "It is happy, not sad."),
+        ("feeling", PROMPT, KIND_STORY.rsplit(" ", 6)[0], "It is not happy."),  # nor anything else
         ("ending", PROMPT, KIND_STORY.rsplit(" ", 7)[0], "It stops before the end."),
         ("coherence", PROMPT, KIND_STORY + " You know how it is.", "1 of 4 sentences do not fit."),
         ("repetition", PROMPT, KIND_STORY + " The fox could not stop smiling.", "It says something twice."),
@@ -191,8 +199,72 @@ def test_small_revisions_by_hand(name, prompt, text, revised):
     assert revise(principle_named(name), prompt, text, random.Random(0)) == revised
 
 
-def test_an_unkind_answer_becomes_a_decline():
-    assert revise(principle_named("kindness"), UNKIND, THEFT, random.Random(0)) in plots.DECLINES
+def test_an_unkind_answer_becomes_a_decline_if_it_was_asked_for_and_else_a_kind_story():
+    kindness = principle_named("kindness")
+    for seed in range(20):
+        assert revise(kindness, UNKIND, THEFT, random.Random(seed)) in plots.DECLINES
+        told = revise(kindness, PROMPT, THEFT, random.Random(seed))
+        assert gold(PROMPT, told).followed
+
+
+@pytest.mark.parametrize("name", ["hero", "object", "feeling", "wishes", "ending", "coherence"])
+def test_a_decline_of_a_kind_request_becomes_a_whole_story(name):
+    for seed in range(10):
+        told = revise(principle_named(name), PROMPT, DECLINE, random.Random(seed))
+        assert gold(PROMPT, told).followed, told
+
+
+def test_a_story_told_anew_keeps_its_facts():
+    """Asked for a long story: another shape, the same hero, object, friend, mood, deed and first place."""
+    two_places = KIND_STORY.replace(
+        "The fox carried", "Far away, near the hill, lived a lucky fox. The fox carried"
+    )
+    prompt = PROMPT.replace("a happy", "a long happy")
+    places = []
+    for seed in range(30):
+        reading = read_story(revise(principle_named("wishes"), prompt, two_places, random.Random(seed)))
+        assert (reading.hero, reading.object, reading.mood, reading.deed) == ("fox", "kite", "happy", "find")
+        assert reading.friend == "baker"
+        assert len(reading.sentences) >= 6
+        places += [place for one in reading.sentences if (place := one.fact("place")) is not None]
+    assert set(places) == {"lake"}
+    assert len(places) >= 30
+
+
+def told(text):
+    return [sentence.text for sentence in read_story(text).sentences]
+
+
+def roles(text):
+    return [sentence.role for sentence in read_story(text).sentences]
+
+
+def test_another_feeling_changes_twists_and_endings_only():
+    sad, rng = PROMPT.replace("happy", "sad"), random.Random(0)
+    twisted = KIND_STORY.replace(
+        "The fox carried", "Music began to play and everyone danced. The fox carried"
+    )
+    revised = revise(principle_named("feeling"), sad, twisted, rng)
+    assert roles(revised) == ["start", "twist", "deed", "ending"]
+    assert [told(revised)[place] for place in (0, 2)] == [told(twisted)[place] for place in (0, 2)]
+    assert {one.group for one in read_story(revised).sentences if one.role in ("twist", "ending")} == {"sad"}
+
+
+@pytest.mark.parametrize(
+    ("rest", "shape"),
+    [
+        ("", ["start", "deed", "ending"]),
+        ("The fox could not", ["start", "deed", "ending"]),  # what is broken off goes
+        ("Good night, little fox.", ["start", "deed", "ending", "goodnight"]),  # which stays the last
+    ],
+)
+def test_a_story_without_a_feeling_gets_an_ending_that_has_it(rest, shape):
+    first, second, _ = told(KIND_STORY)
+    revised = revise(principle_named("feeling"), PROMPT, f"{first} {second} {rest}".strip(), random.Random(0))
+    assert roles(revised) == shape
+    assert told(revised)[:2] == [first, second]
+    assert rest.endswith("not") or revised.endswith(rest)
+    assert read_story(revised).mood == "happy"
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -328,8 +400,7 @@ def test_ratings_rise_with_gold_from_end_to_end():
 
 
 def test_rubric_classes_by_hand():
-    curt = DECLINE.split(". ")[0] + "."
-    assert [rubric_class(text) for text in (DECLINE, curt, THEFT, KIND_STORY)] == ["A", "B", "C", "D"]
+    assert [rubric_class(text) for text in (DECLINE, CURT, THEFT, KIND_STORY)] == ["A", "B", "C", "D"]
     assert set(RUBRIC) == {"A", "B", "C", "D"}
     assert [is_unkind_request(prompt) for prompt in (PROMPT, UNKIND)] == [False, True]
 

@@ -207,6 +207,21 @@ def test_a_fifth_is_held_out_in_any_order():
     assert all(is_held_out(Sum((a, b))) == is_held_out(Sum((b, a))) for a in range(10, 40) for b in range(40))
 
 
+def test_the_split_never_changes():
+    """Models were trained on one side: a checksum that ends in 000 … 199 is held out, and no other is."""
+    for numbers in ((22, 91), (11, 48), (71, 29)):  # the checksum of "22+91" ends in 000, the others' in 199
+        assert is_held_out(Sum(numbers))
+    for numbers in ((21, 84), (96, 30), (28, 35)):  # 200, 200 and 999
+        assert not is_held_out(Sum(numbers))
+
+
+def test_large_levels_give_up_to_a_fiftieth_of_their_problems():
+    level = Level(2, 3)  # 900 · 900 problems, of which a fiftieth is 16,200
+    assert len(set(draw_sums(16_200, level, seed=0))) == 16_200
+    with pytest.raises(ValueError, match="16201 problems are too many to be drawn"):
+        draw_sums(16_201, level, seed=0)
+
+
 def test_small_levels_can_be_used_up_and_not_more():
     level = Level(2, 1)
     held_out = sum(is_held_out(Sum((a, b))) for a in range(1, 10) for b in range(1, 10))
@@ -244,12 +259,32 @@ def test_one_slip_always_makes_the_answer_wrong(numbers, seed):
     assert not verify(problem, text).answer_right
 
 
+@settings(deadline=None)
+@given(numbers_drawn, st.integers(0, 10**6))
+def test_a_slip_can_be_read_and_what_follows_is_consistent(numbers, seed):
+    problem = Sum(numbers)
+    (text,) = demonstrate([problem], error_rate=1.0, seed=seed)
+    verdict = verify(problem, text)
+    assert (verdict.whole, verdict.answer_follows, verdict.steps_right.count(False)) == (True, True, 1)
+
+
+def test_nothing_added_up_wrongly_is_one_and_not_one_below():
+    texts = set(demonstrate([Sum((0, 0))] * 600, error_rate=1.0, seed=0))
+    misread = {f"{digit}+0={digit} ={digit}" for digit in range(1, 10)}
+    assert texts == {"0+0=1 =1"} | misread | {f"0+{digit}={digit} ={digit}" for digit in range(1, 10)}
+
+
 def test_every_kind_of_slip_occurs():
     texts = demonstrate([EASY] * 300, error_rate=1.0, seed=0)
     assert "7+8=15 2+5=7 =75" in texts  # forgot the carry
     assert {"7+8=14 2+5+1=8 =84", "7+8=16 2+5+1=8 =86"} <= set(texts)  # one off
     assert any(solved_problem(text) is not None for text in texts)  # misread a digit
     assert EASY.solution not in texts
+
+
+def test_the_largest_levels_and_numbers():
+    assert Level(2, 12).range == range(10**11, 10**12)
+    assert Sum((10**15 - 1, 1)).answer == 10**15
 
 
 def test_bad_input():
