@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from rlhf_mini.methods.hindsight_replay import HindsightConfig, hindsight_q_learning
+from rlhf_mini.methods.hindsight_replay import HindsightConfig, _reached, hindsight_q_learning
 from rlhf_mini.worlds.gridworld import PIT, ROBOT_GRID, parse_layout
 
 GRID = parse_layout("""
@@ -69,6 +69,36 @@ def test_the_asked_goal_is_reached_by_the_shortest_way(learned):
         cell, steps = GRID.neighbour(cell, int(q[GOAL, cell].argmax())), steps + 1
     assert steps == distances(GRID, GOAL)[GRID.start]
     assert sum(entry["reached"] for entry in log[-50:]) > 40
+
+
+def test_an_entry_says_how_long_a_walk_was_and_how_it_was_drawn():
+    config = dataclasses.replace(CONFIG, episodes=40, epsilon=1.0, epsilon_final=0.0)
+    _, log = hindsight_q_learning(grid(), [GOAL], config=config, generator=np.random.default_rng(2))
+    assert [entry["epsilon"] for entry in log] == pytest.approx([1 - number / 39 for number in range(40)])
+    assert {entry["reached"] for entry in log} == {0.0, 1.0}
+    for entry in log:  # 10 steps at least, and a walk that is not cut off is one that has come to its goal
+        assert 10 <= entry["steps"] <= 40
+        assert entry["reached"] or entry["steps"] == 40
+
+
+def test_a_walk_reached_its_last_state_and_others_each_once():
+    walk = [(0, 0, 0.0, after, False) for after in (1, 2, 1, 3, 4, 2, 5)]
+    rng = np.random.default_rng(0)
+    assert _reached(walk, 0, rng) == []
+    assert _reached(walk, 1, rng) == [5]
+    drawn = [_reached(walk, 3, rng) for _ in range(200)]
+    assert {goals[0] for goals in drawn} == {5}
+    assert all(len(goals) == len(set(goals)) == 3 for goals in drawn)
+    assert {goal for goals in drawn for goal in goals} == {1, 2, 3, 4, 5}
+    assert sorted(_reached(walk, 9, rng)) == [1, 2, 3, 4, 5]
+
+
+def test_the_first_cell_is_a_goal_like_any_other_and_four_goals_are_the_default():
+    config = HindsightConfig(episodes=60, discount=0.9, step_size=1.0, epsilon=1.0)
+    assert config.relabels == 4
+    q, log = hindsight_q_learning(grid(), [0], config=config, generator=np.random.default_rng(0))
+    assert q[0].max() == 1.0
+    assert any(entry["reached"] for entry in log)
 
 
 def test_so_are_goals_that_nobody_asked_for(learned):

@@ -5,6 +5,8 @@ import dataclasses
 import pytest
 import torch
 
+import rlhf_mini.methods.hir as module
+from rlhf_mini.data.chat import answer
 from rlhf_mini.data.digits import character_tokenizer
 from rlhf_mini.loop import OptimizerConfig
 from rlhf_mini.methods.answers import Drawing
@@ -155,6 +157,53 @@ def test_the_terms_against_plain_sums(policy, contrast):
     )
 
 
+def test_a_contrast_must_name_instructions_for_every_row(policy):
+    rows = [Hindsight("1+2", "right", "=3", "wrong"), Hindsight("1+2", "wrong", "=4", "right")]
+    with pytest.raises(ValueError, match="shorter"):
+        hir_loss(
+            policy, TOKENIZER, rows, ask=sums.instructed, contrast=lambda rows: two_way(rows)[:1],
+            config=CONFIG, mean_length=5.0,
+        )  # fmt: skip
+
+
+def test_the_likelihoods_of_an_epoch_add_up_to_nats_per_token(policy):
+    """Outputs of 12, 3 and 3 tokens: what weighs is the token, not the row or the batch that it is in."""
+    rows = [
+        Hindsight("1+2", "right", "1+2=3 1=1 =3", "wrong", ended=False),
+        Hindsight("1+2", "right", "=3", "wrong"),
+        Hindsight("1+3", "wrong", "=5", "right"),
+    ]
+    config = dataclasses.replace(CONFIG, batch=1, contrast_weight=0.0, label_smoothing=0.0)
+    history = train_on_hindsight(
+        copy_of(policy), TOKENIZER, rows, ask=sums.instructed, config=config, generator=seeded()
+    )
+    total = 0.0
+    for number, one in enumerate(rows):
+        logp, tokens = plain_rows(policy, rows, [one.fulfilled])[number, one.fulfilled]
+        total -= float(logp.gather(1, tokens[:, None]).sum())
+    assert sum(entry["likelihood_loss"] for entry in history) / 3 == pytest.approx(total / 18, abs=1e-5)
+
+
+def test_the_policy_trains_in_training_mode(policy):
+    rows = [Hindsight("1+2", "right", "=3", "wrong"), Hindsight("1+2", "wrong", "=4", "right")]
+    modes = []
+
+    def contrast(rows):
+        modes.append(policy.training)
+        return two_way(rows)
+
+    train_on_hindsight(
+        policy.eval(),
+        TOKENIZER,
+        rows,
+        ask=sums.instructed,
+        config=dataclasses.replace(CONFIG, epochs=2),
+        generator=seeded(),
+        contrast=contrast,
+    )
+    assert modes == [True, True]
+
+
 def test_terms_of_no_weight_are_left_out(policy):
     rows = [Hindsight("1+2", "right", "=3"), Hindsight("1+3", "right", "=4")]  # nothing to contrast with
     config = dataclasses.replace(CONFIG, contrast_weight=0.0, entropy_weight=0.0, label_smoothing=0.0)
@@ -241,6 +290,76 @@ def test_failures_teach_instructions_that_were_never_fulfilled_on_purpose(toy_po
     assert all(entry["rows"] == 180 for entry in log)
 
 
+def one_round(policy, relabel, tasks=("b", "c"), **options):
+    log = hir(
+        policy,
+        word_tokenizer(),
+        lambda number: [(word, "") for word in tasks],
+        relabel,
+        ask=lambda instruction, query: instruction,
+        generator=seeded(),
+        **{"config": CONFIG, **options},
+    )
+    return log[0]
+
+
+def test_a_round_samples_in_eval_mode_at_its_temperature_and_trains_on_a_batch(toy_policy):
+    """Nearly cold, all answers to a word are the likeliest one; four rows fill a batch of four."""
+    seen, contrasted = [], []
+
+    def relabel(asked, query, output):
+        seen.append((asked, output, toy_policy.training))
+        return [Hindsight(query, asked, "d", "a")]
+
+    def contrast(rows):
+        contrasted.append(len(rows))
+        return two_way(rows)
+
+    coldest = [
+        answer(toy_policy, word_tokenizer(), [word], max_new_tokens=3, generator=seeded(), temperature=0.0)[0]
+        for word in ("b", "c")
+    ]
+    config = dataclasses.replace(
+        CONFIG, batch=4, drawing=Drawing(samples=2, temperature=1e-4, max_new_tokens=3)
+    )
+    entry = one_round(toy_policy.train(), relabel, config=config, contrast=contrast)
+    said = zip("bc", coldest, strict=True)
+    assert seen == [(word, text, False) for word, text in said for _ in range(2)]
+    assert contrasted == [4]
+    assert (entry["rows"], entry["fulfilled"]) == (4.0, 1.0)
+    assert {"loss", "likelihood_loss", "contrast_loss", "entropy"} <= set(entry)
+
+
+def test_a_round_with_fewer_rows_than_a_batch_trains_nothing(toy_policy, weights_of, same_weights):
+    """Of two outputs the script knows what to say of one; an output without a row fulfils nothing."""
+    before = weights_of(toy_policy)
+    config = dataclasses.replace(CONFIG, optimizer=OptimizerConfig(learning_rate=0.1))
+    entry = one_round(
+        toy_policy,
+        lambda asked, query, output: [Hindsight(query, "b", "d", "a")] * (asked == "b"),
+        config=config,
+    )
+    assert entry == {"fulfilled": 0.5, "rows": 1.0}
+    assert same_weights(before, weights_of(toy_policy))
+
+
+def test_an_entry_has_the_terms_of_the_last_step(toy_policy, monkeypatch):
+    trained, original = [], module.train_on_hindsight
+
+    def watched(*given, **options):
+        trained.append(original(*given, **options))
+        return trained[-1]
+
+    monkeypatch.setattr(module, "train_on_hindsight", watched)
+    config = dataclasses.replace(CONFIG, epochs=3, optimizer=OptimizerConfig(learning_rate=1e-2))
+    entry = one_round(
+        toy_policy, lambda asked, query, output: [Hindsight(query, asked, "d", "a")] * 2, config=config
+    )
+    assert len({step["loss"] for step in trained[0]}) == 6
+    for name in ("loss", "likelihood_loss", "contrast_loss", "entropy"):
+        assert entry[name] == trained[0][-1][name]
+
+
 # ---- bad input
 
 
@@ -248,9 +367,16 @@ def test_bad_input(policy):
     for changes in ({"rounds": 0}, {"epochs": 0}, {"batch": 0}):
         with pytest.raises(ValueError, match="rounds, epochs and batch must be at least 1"):
             dataclasses.replace(CONFIG, **changes)
-    for changes in ({"contrast_weight": -1.0}, {"entropy_weight": float("nan")}, {"label_smoothing": 1.0}):
+    for changes in (
+        {"contrast_weight": -0.5},
+        {"contrast_weight": float("inf")},
+        {"entropy_weight": float("nan")},
+        {"label_smoothing": 1.0},
+        {"label_smoothing": -0.1},
+    ):
         with pytest.raises(ValueError, match="weights must be finite"):
             dataclasses.replace(CONFIG, **changes)
+    assert (CONFIG.contrast_weight, CONFIG.entropy_weight, CONFIG.label_smoothing) == (1.0, 0.001, 0.2)
     one = [Hindsight("1+2", "right", "=3", "wrong")]
     with pytest.raises(ValueError, match="1 rows do not fill one batch of 2"):
         train_on_hindsight(policy, TOKENIZER, one, ask=sums.instructed, config=CONFIG, generator=seeded())

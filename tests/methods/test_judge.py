@@ -18,7 +18,7 @@ from rlhf_mini.data.judging import (
     PairTemplate,
     RatingTemplate,
 )
-from rlhf_mini.data.tokenizer import encode_text, train_tokenizer
+from rlhf_mini.data.tokenizer import encode_prompt, encode_text, train_tokenizer
 from rlhf_mini.loop import OptimizerConfig
 from rlhf_mini.methods.judge import (
     Choices,
@@ -35,6 +35,7 @@ from rlhf_mini.methods.judge import (
     expected_ratings,
     load_judge,
     rating,
+    rescaled,
     think,
     with_context,
 )
@@ -115,11 +116,33 @@ def test_a_space_belongs_to_the_token_that_the_tokenizer_gives_it_to():
         assert tokenizer.decode(tail) == f" {choice}"
 
 
-def test_training_mode_is_given_back(judge):
+def test_training_mode_is_given_back_and_no_dropout_asked_with(judge):
+    expected = choose(judge, QUESTIONS, choices=("A", "B")).logp
     judge.model.train()
-    choose(judge, QUESTIONS, choices=("A", "B"))
+    found = choose(judge, QUESTIONS, choices=("A", "B")).logp
     assert judge.model.training
     judge.model.eval()
+    assert torch.equal(found, expected)
+
+
+def test_a_question_may_fill_the_context_but_for_the_choice():
+    """One token a choice: 511 of 512 tokens leave room for it. Two tokens and the end: 509 do."""
+    own = LanguageJudge(*FORMATS["own"](), batch=1)
+    longest = "?" * (511 - len(encode_prompt(own.tokenizer, "")))
+    assert len(encode_prompt(own.tokenizer, longest)) == 511
+    assert choose(own, [longest], choices=("A", "B")).logp.shape == (1, 2)
+    with pytest.raises(ValueError, match="exceeds the context of 512"):
+        choose(own, [longest + "?"], choices=("A", "B"))
+    numbers = ("7", "33")
+    assert [len(encode_text(own.tokenizer, number)) for number in numbers] == [1, 2]
+    assert choose(own, [longest[2:]], choices=numbers).logp.shape == (1, 2)
+    with pytest.raises(ValueError, match="exceeds the context of 512"):
+        choose(own, [longest[1:]], choices=numbers)
+
+
+def test_what_is_said_before_is_one_text_or_one_for_each_question(judge):
+    with pytest.raises(ValueError, match="shorter"):
+        choose(judge, QUESTIONS, choices=("A", "B"), said=["", ""])
 
 
 def test_what_cannot_be_asked_is_refused(judge):
@@ -150,6 +173,7 @@ def test_a_judge_is_swapped_by_naming_another_folder(tmp_path):
     model.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
     loaded = load_judge(tmp_path)
+    assert (loaded.batch, load_judge(tmp_path, batch=3).batch) == (8, 3)
     here = choose(LanguageJudge(model, tokenizer), QUESTIONS, choices=("A", "B")).logp
     torch.testing.assert_close(choose(loaded, QUESTIONS, choices=("A", "B")).logp, here)
 
@@ -160,6 +184,15 @@ def test_asking_is_the_probability_of_the_first_choice(judge, template):
     questions = [template.ask(one) for one in comparisons]
     expected = choose(judge, questions, choices=("A", "B")).logp.exp()[:, 0]
     torch.testing.assert_close(asking(judge, template)(comparisons), expected)
+
+
+def test_asking_begins_the_judge_s_turn_with_the_opening(judge):
+    template = PairTemplate(question=STORY_PAIRS.question, opening="The answer is ")
+    one = Comparison("Better.", "A?", "a fox", "an owl")
+    expected = choose(judge, [template.ask(one)], choices=("A", "B"), said="The answer is ").logp[:, 0].exp()
+    torch.testing.assert_close(asking(judge, template)([one]), expected)
+    plain = choose(judge, [template.ask(one)], choices=("A", "B")).logp[:, 0].exp()
+    assert (expected - plain).abs() > 1e-4
 
 
 @torch.no_grad()
@@ -182,8 +215,9 @@ def test_a_longer_context_changes_nothing_on_short_texts():
 def test_a_context_in_a_table_cannot_grow():
     with pytest.raises(ValueError, match="got GPT2LMHeadModel"):
         with_context(FORMATS["base"]()[0], context=1024)
-    with pytest.raises(ValueError, match="at least the old one of 512, got 100"):
-        with_context(FORMATS["own"]()[0], context=100)
+    with pytest.raises(ValueError, match="at least the old one of 512, got 511"):
+        with_context(FORMATS["own"]()[0], context=511)
+    assert with_context(FORMATS["own"]()[0], context=512).config.max_position_embeddings == 512
 
 
 # ---------------------------------------------------------------------------------- both orders, agreement
@@ -246,6 +280,27 @@ def test_the_swapped_question_shows_the_answers_the_other_way_round():
     assert seen == [[("p", "q", "a", "b")], [("p", "q", "b", "a")]]
 
 
+def test_one_bad_probability_among_good_ones_is_refused_in_either_order():
+    good, bad = torch.tensor([0.5, 0.5]), torch.tensor([0.5, 1.5])
+    for answers in ([bad, good], [good, bad]):
+        said = iter(answers)
+        with pytest.raises(ValueError, match=r"from 0\.5 to 1\.5"):
+            both_orders(lambda comparisons, said=said: next(said), PAIRS[:2])
+
+
+def test_a_probability_of_one_half_chooses_no_first_place():
+    even = Verdicts(torch.tensor([0.5, 0.9]), torch.tensor([0.5, 0.5]))
+    assert even.first_chosen == 0.25
+    assert even.same_position == 0.5
+
+
+def test_agreement_by_hand():
+    # right, half of a tie, wrong, right
+    preference = torch.tensor([0.9, 0.5, 0.4, 0.2])
+    assert agreement(preference, torch.tensor([True, True, True, False])) == 0.625
+    assert agreement(preference, torch.tensor([True, False, True, False])) == 0.625
+
+
 @pytest.mark.parametrize("said", [torch.tensor([1.5]), torch.tensor([-0.1]), torch.tensor([[0.5]])])
 def test_what_is_no_probability_is_refused(said):
     with pytest.raises(ValueError, match="one probability from 0 to 1 for each of 1 comparisons"):
@@ -264,6 +319,10 @@ def test_clamping_changes_no_side_and_refuses_bounds_that_would():
     kept = clamped(labels, low=0.2, high=0.8)
     torch.testing.assert_close(torch.stack([kept.min(), kept.max()]), torch.tensor([0.2, 0.8]))
     assert torch.equal(labels > 0.5, kept > 0.5)
+    expected = torch.tensor([0.4, 0.4, 0.45, 0.6])
+    assert torch.equal(clamped(torch.tensor([0.0, 0.39, 0.45, 0.61])), expected)
+    for low, high in [(0.0, 1.0), (0.5, 0.5)]:
+        assert torch.equal(clamped(labels, low=low, high=high), labels.clamp(low, high))
     for low, high in [(0.6, 0.7), (0.2, 0.4), (-0.1, 0.6), (0.4, 1.1)]:
         with pytest.raises(ValueError, match="no label changes sides"):
             clamped(labels, low=low, high=high)
@@ -272,6 +331,9 @@ def test_clamping_changes_no_side_and_refuses_bounds_that_would():
 def test_online_dpo_gets_its_booleans_from_both_orders():
     judge = choosing(leaning(bias=3.0), "Be long.")
     assert judge(["p", "p"], ["a a", "a"], ["a", "a a"]).tolist() == [True, False]
+    assert judge(["p"], ["a"], ["b"]).tolist() == [True]  # of two that tie, the first
+    with pytest.raises(ValueError, match="shorter"):
+        judge(["p", "p"], ["a", "a"], ["b"])
 
 
 def test_verdicts_average_the_two_orders():
@@ -368,6 +430,22 @@ def test_thoughts_come_first_and_the_choice_follows_from_them(trained):
     torch.testing.assert_close(verdicts.as_given, expected.logp[:, 0].exp())
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("batch", [1, 2, 64])
+def test_thoughts_are_the_likeliest_tokens(batch):
+    model, tokenizer = FORMATS["own"]()
+    expected = []
+    for question in QUESTIONS:
+        tokens = start = encode_prompt(tokenizer, question)
+        for _ in range(8):
+            tokens = [*tokens, int(model(torch.tensor([tokens])).logits[0, -1].argmax())]
+            if tokens[-1] == tokenizer.eos_token_id:
+                break
+        expected.append(tokenizer.decode(tokens[len(start) :], skip_special_tokens=True).rstrip())
+    judge = LanguageJudge(model, tokenizer, batch=batch)
+    assert think(judge, QUESTIONS, opening="Better: ", max_new_tokens=8) == expected
+
+
 def test_thoughts_need_an_end(trained):
     with pytest.raises(ValueError, match="needs an opening, such as ' Better: '"):
         think(trained, ["?"], opening=" ", max_new_tokens=4)
@@ -402,6 +480,18 @@ def test_ratings_lie_between_the_ends_and_take_ten_steps_too(judge):
     rewards = rating(judge, ten, "")(["A?", "B?", "A or B?"], ["a fox", "an owl", "A"])
     assert rewards.shape == (3,)
     assert (rewards.abs() < 1).all()
+
+
+def test_ratings_are_rescaled_from_end_to_end():
+    assert rescaled(torch.tensor([1.0, 2.0]), highest=2).tolist() == [-1.0, 1.0]
+    assert rescaled(torch.tensor([1.0, 4.0, 10.0]), highest=10).tolist() == pytest.approx([-1.0, -1 / 3, 1.0])
+    with pytest.raises(ValueError, match="the highest rating must be at least 2, got 1"):
+        rescaled(torch.ones(1), highest=1)
+
+
+def test_every_prompt_needs_its_answer(judge):
+    with pytest.raises(ValueError, match="shorter"):
+        rating(judge, STORY_RATINGS, "")(["A?", "B?"], ["a fox"])
 
 
 def test_a_score_hands_on_prompts_and_answers_in_words():

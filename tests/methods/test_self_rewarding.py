@@ -1,10 +1,13 @@
 """Self-rewarding on the toy language: which pairs are made, who judges, and where it leads."""
 
+import math
+
 import pytest
 import torch
 
+import rlhf_mini.methods.self_rewarding as module
 from rlhf_mini.loop import OptimizerConfig
-from rlhf_mini.methods.answers import Answers, Drawing
+from rlhf_mini.methods.answers import Answers, Drawing, draw_answers
 from rlhf_mini.methods.dpo import DPOConfig
 from rlhf_mini.methods.self_rewarding import (
     SelfRewardingConfig,
@@ -45,6 +48,12 @@ def test_prompts_whose_answers_are_not_told_apart_give_no_pair():
     packed = pack_preferred(word_tokenizer(), pairs)
     assert packed.chosen.tokens.tolist() == [[2, 1, 2, 0]]
     assert packed.rejected.tokens.tolist() == [[2, 1, 0]]
+
+
+def test_a_small_lead_gives_a_pair_and_one_of_the_least_lead_does_not():
+    answers = Answers(["a", "b"], [["c", "d"], ["a", "b"]], torch.tensor([[1.0, 0.5], [0.0, 2.0]]))
+    assert preferred(answers).prompts == ["a", "b"]
+    assert preferred(answers, least_lead=0.5).prompts == ["b"]
 
 
 def test_each_round_is_judged_by_the_policy_as_it_then_is(toy_policy, same_weights, weights_of):
@@ -105,6 +114,78 @@ def test_it_raises_what_the_judge_rates_and_the_log_says_so(toy_policy):
         assert entry["chosen_words"] >= 0 <= entry["rejected_words"]
 
 
+def test_an_entry_says_what_was_drawn_and_what_was_learned_of_it(toy_policy, monkeypatch):
+    """The same draw once more, by the same generator: means over it, and the last step of the training."""
+    trained, original = [], module.dpo
+
+    def watched(*given, **options):
+        trained.append(original(*given, **options))
+        return trained[-1]
+
+    monkeypatch.setattr(module, "dpo", watched)
+    score, prompts = score_by_text(rewards_by_text()), ["a", "b"] * 32
+    config = settings(rounds=1, least_lead=0.5)
+    again = draw_answers(
+        copy_of(toy_policy), word_tokenizer(), prompts, score, config=config.drawing, generator=seeded()
+    )
+    (entry,) = self_rewarding(
+        toy_policy,
+        word_tokenizer(),
+        lambda _: prompts,
+        lambda judge: score,
+        config=config,
+        generator=seeded(),
+    )
+    rows = [
+        (max(rewards), min(rewards), texts[rewards.index(max(rewards))], texts[rewards.index(min(rewards))])
+        for texts, rewards in zip(again.texts, again.rewards.tolist(), strict=True)
+    ]
+    apart = [row for row in rows if row[0] - row[1] > 0.5]
+    assert 0 < len(apart) < len([row for row in rows if row[0] > row[1]])
+    assert (entry["pairs"], entry["pair_share"]) == (len(apart), len(apart) / 64)
+    assert entry["rating"] == pytest.approx(float(again.rewards.mean()))
+    assert entry["best_rating"] == pytest.approx(sum(row[0] for row in rows) / 64)
+    assert entry["worst_rating"] == pytest.approx(sum(row[1] for row in rows) / 64)
+    for name, place in (("chosen_words", 2), ("rejected_words", 3)):
+        words = [len(row[place].split()) for row in apart]
+        assert entry[name] == pytest.approx(sum(words) / len(words))
+    ((*_, last),) = trained
+    assert len({step["loss"] for step in trained[0]}) > 1
+    assert (entry["loss"], entry["accuracy"]) == (last["loss"], last["accuracy"])
+
+
+def test_a_batch_of_pairs_is_enough_and_a_lead_of_the_least_is_not(toy_policy):
+    """All answers of one word are worth 1 and all others 0: every lead is 0 or 1."""
+
+    def one_word(sequences):
+        return (sequences.response.sum(1) == 2).float()
+
+    def run(prompts, **changes):
+        return self_rewarding(
+            copy_of(toy_policy),
+            word_tokenizer(),
+            lambda number: ["a"] * prompts,
+            lambda judge: one_word,
+            config=settings(rounds=1, **changes),
+            generator=seeded(),
+        )
+
+    (entry,) = run(64)
+    pairs = int(entry["pairs"])
+    optimizer = OptimizerConfig(learning_rate=1e-3)
+    (entry,) = run(64, dpo=DPOConfig(epochs=1, batch=pairs, optimizer=optimizer))
+    assert entry["pairs"] == pairs > 16
+    with pytest.raises(ValueError, match="the answers to 0 of 64 prompts apart"):
+        run(64, least_lead=1.0)
+
+
+def test_two_answers_and_one_round_are_enough_and_weights_are_those_of_the_papers():
+    few = settings(rounds=1, drawing=Drawing(samples=2, temperature=1.0, max_new_tokens=3))
+    assert (few.rounds, few.drawing.samples) == (1, 2)
+    config = SelfRewardingConfig(rounds=1, drawing=few.drawing, dpo=few.dpo)
+    assert (config.kl_weight, config.least_lead) == (0.1, 0.0)
+
+
 def test_a_judge_of_the_opposite_taste_leads_the_other_way(toy_policy):
     rewards = rewards_by_text()
     policy = copy_of(toy_policy)
@@ -139,7 +220,9 @@ def test_a_judge_that_tells_nothing_apart_stops_it(toy_policy):
         ({"rounds": 0}, "at least one round and two answers a prompt, got 0 and 4"),
         ({"drawing": Drawing(samples=1, temperature=1.0, max_new_tokens=3)}, "got 2 and 1"),
         ({"kl_weight": 0.0}, "kl_weight must be above 0"),
-        ({"least_lead": -1.0}, "least_lead 0 or above"),
+        ({"kl_weight": math.inf}, "kl_weight must be above 0"),
+        ({"least_lead": -0.5}, "least_lead 0 or above"),
+        ({"least_lead": math.inf}, "least_lead 0 or above"),
     ],
 )
 def test_settings_out_of_range_are_refused(changes, message):

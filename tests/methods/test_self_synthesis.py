@@ -1,8 +1,11 @@
 """Self-synthesis: what stands around a user's turn, which models can write one, what the filters leave."""
 
+import math
+
 import pytest
 import torch
 
+import rlhf_mini.methods.self_synthesis as module
 from rlhf_mini.data.chat import pack_texts
 from rlhf_mini.data.tokenizer import BEGIN, END, USER, encode_prompt, train_tokenizer
 from rlhf_mini.loop import OptimizerConfig
@@ -73,6 +76,48 @@ def test_a_base_model_has_no_user():
         around_user(FORMATS["base"]()[1])
 
 
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ '<|begin|>' + messages[0]['content'] }}",  # nothing says where the answer begins
+        "{{ messages[0]['content'] + '<|assistant|>' }}",  # nor where the user's turn does
+    ],
+)
+def test_a_template_must_stand_on_both_sides_of_the_user_s_words(template):
+    tokenizer = FORMATS["own"]()[1]
+    tokenizer.chat_template = template
+    with pytest.raises(ValueError, match="must put tokens before and after the user's words"):
+        around_user(tokenizer)
+
+
+def test_turns_are_sampled_in_batches_up_to_where_the_template_goes_on(monkeypatch):
+    model, tokenizer = FORMATS["chatml"]()
+    before, after = around_user(tokenizer)
+    assert len(after) > 1
+    sizes, original = [], module.sample
+
+    def watched(model, prompts, **options):
+        assert prompts == [before] * len(prompts)
+        assert options["stop_tokens"] == [after[0], tokenizer.eos_token_id]
+        assert options["pad_token"] == tokenizer.pad_token_id
+        sizes.append(len(prompts))
+        return original(model, prompts, **options)
+
+    monkeypatch.setattr(module, "sample", watched)
+    write_prompts(model, tokenizer, 5, max_new_tokens=4, temperature=1.0, generator=seeded(), batch=2)
+    assert sizes == [2, 2, 1]
+
+
+def test_what_a_turn_says_is_read_without_its_end_and_without_control_tokens(tokenizer):
+    words, (user, end) = tokenizer.encode("a fox?"), tokenizer.convert_tokens_to_ids([USER, END])
+    stops = torch.tensor([user, end])
+    rows = [[*words, end], [*words, user], [user, *words, end], [*words[:-1], 7, 7], [end]]
+    width = max(map(len, rows))
+    tokens = torch.tensor([[9] + row + [0] * (width - len(row)) for row in rows])
+    response = torch.tensor([[False] + [True] * len(row) + [False] * (width - len(row)) for row in rows])
+    assert module._ended(tokenizer, tokens, response, stops) == ["a fox?"] * 3 + [""]
+
+
 def test_a_model_that_learned_whole_dialogues_writes_the_user_s_turn(model, tokenizer):
     written = write_prompts(
         model, tokenizer, 200, max_new_tokens=12, temperature=1.0, generator=seeded(), batch=64
@@ -119,6 +164,44 @@ def test_synthesis_asks_each_prompt_once_and_counts(model, tokenizer):
     assert list(made.passed) == ["usable", "asked", "no fox"]
 
 
+def test_only_usable_prompts_are_answered_each_once(model, tokenizer, monkeypatch):
+    turns = ["a cat?", "", "a fox?", "a cat?", f"a fox?{USER}", f"{END} a cat?"]
+    monkeypatch.setattr(module, "write_prompts", lambda *given, **options: turns)
+    config = SynthesisConfig(prompt_tokens=1, answer_tokens=8, answer_temperature=0.0)
+    made = self_synthesise(model, tokenizer, 6, config=config, filters={}, generator=seeded())
+    assert (made.prompts, made.answers) == (["a cat?", "a fox?"], ["black.", "red."])
+    assert (made.drawn, made.passed) == (6, {"usable": 2})
+    turns.clear()
+    made = self_synthesise(model, tokenizer, 6, config=config, filters={}, generator=seeded())
+    assert (made.prompts, made.answers, made.passed) == ([], [], {"usable": 0})
+
+
+def test_prompts_and_answers_are_drawn_at_their_own_temperatures_and_lengths(model, tokenizer, monkeypatch):
+    asked = []
+
+    def written(*given, **options):
+        asked.append((options["max_new_tokens"], options["temperature"]))
+        return ["a cat?"]
+
+    def answered(*given, **options):
+        asked.append((options["max_new_tokens"], options["temperature"]))
+        return ["black."]
+
+    monkeypatch.setattr(module, "write_prompts", written)
+    monkeypatch.setattr(module, "answer", answered)
+    for config in (
+        SynthesisConfig(prompt_tokens=1, answer_tokens=2, prompt_temperature=0.25, answer_temperature=0.5),
+        SynthesisConfig(prompt_tokens=3, answer_tokens=1),
+    ):
+        self_synthesise(model, tokenizer, 6, config=config, filters={}, generator=seeded())
+    assert asked == [(1, 0.25), (2, 0.5), (3, 1.0), (1, 1.0)]
+
+
+def test_every_prompt_needs_its_answer():
+    with pytest.raises(ValueError, match="shorter"):
+        filtered(["p", "q"], ["a"], filters={}, drawn=2)
+
+
 def test_filters_see_what_the_one_before_let_through():
     seen = []
 
@@ -145,7 +228,9 @@ def test_whole_dialogues_count_all_but_the_first_token(tokenizer):
     ("numbers", "message"),
     [
         ({"prompt_tokens": 0, "answer_tokens": 3}, "at least 1"),
-        ({"prompt_tokens": 3, "answer_tokens": 3, "prompt_temperature": -1.0}, "got -1.0"),
+        ({"prompt_tokens": 3, "answer_tokens": 0}, "at least 1"),
+        ({"prompt_tokens": 3, "answer_tokens": 3, "prompt_temperature": -0.5}, "got -0.5"),
+        ({"prompt_tokens": 3, "answer_tokens": 3, "answer_temperature": math.inf}, "got inf"),
     ],
 )
 def test_settings_out_of_range_are_refused(numbers, message):

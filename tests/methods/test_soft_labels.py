@@ -67,6 +67,13 @@ def test_labels_need_principles_and_are_probabilities():
         label(lambda comparisons: torch.zeros(0), ["p"], ["a"], ["b"], principles=(), rng=random.Random(0))
     with pytest.raises(ValueError, match=r"from 0 to 1, got 1\.1"):
         Labelled("p", "a", "b", 1.1)
+    with pytest.raises(ValueError, match=r"from 0 to 1, got -0\.1"):
+        Labelled("p", "a", "b", -0.1)
+    assert Labelled("p", "a", "b", 0.0).preference == 0.0
+    with pytest.raises(ValueError, match="shorter"):
+        label(
+            lambda c: torch.zeros(len(c)), ["p", "q"], ["a", "c"], ["b"], principles="x", rng=random.Random(0)
+        )
 
 
 def labels_of(count: int, preference: float) -> list[Labelled]:
@@ -78,6 +85,7 @@ def labels_of(count: int, preference: float) -> list[Labelled]:
     [
         (0.5, 30, 30),  # the 30 of the judge allow 60 in all
         (0.8, 20, 80),  # the 80 of people allow 100
+        (0.75, 26, 80),  # they allow 106, of which a quarter is 26.5, and halves go to the even number
         (0.0, 30, 0),
         (1.0, 0, 80),
     ],
@@ -91,11 +99,26 @@ def test_both_kinds_are_mixed_in_the_share_asked_for(share, judged, asked):
         assert sum(one.preference == 1.0 for one in kept[:judged]) not in (0, judged)  # shuffled
 
 
+def test_what_fits_exactly_is_kept_whole():
+    """3 of the judge are 0.3 of 10, though 3/(1 − 0.7) is a little less than 10 in floating point."""
+    assert 3 / (1 - 0.7) < 10
+    kept = mixed(labels_of(3, 0.4), labels_of(7, 1.0), people_share=0.7, rng=random.Random(0))
+    assert len(kept) == 10
+
+
+@pytest.mark.parametrize(("share", "judge", "people"), [(0.0, 3, 0), (1.0, 0, 3)])
+def test_a_kind_that_is_not_asked_for_may_be_missing(share, judge, people):
+    kept = mixed(labels_of(judge, 0.4), labels_of(people, 1.0), people_share=share, rng=random.Random(0))
+    assert len(kept) == 3
+
+
 def test_a_share_of_what_is_not_there_is_refused():
     with pytest.raises(ValueError, match="there are 3 from the judge and 0 from people"):
         mixed(labels_of(3, 0.4), [], people_share=0.5, rng=random.Random(0))
     with pytest.raises(ValueError, match="from 0 to 1, got 2"):
         mixed(labels_of(3, 0.4), labels_of(3, 1.0), people_share=2.0, rng=random.Random(0))
+    with pytest.raises(ValueError, match=r"from 0 to 1, got -0\.5"):
+        mixed(labels_of(3, 0.4), labels_of(3, 1.0), people_share=-0.5, rng=random.Random(0))
 
 
 def test_people_put_the_chosen_first():
@@ -119,9 +142,17 @@ def test_preferences_that_do_not_fit_are_refused(preference):
         SoftPairs(rows_of([4], [5]), rows_of([5], [4]), preference)
 
 
+def test_answers_that_do_not_fit_are_refused():
+    for first, second in ((rows_of([4]), rows_of([5], [4])), (rows_of([4], [5]), rows_of([5]))):
+        with pytest.raises(ValueError, match="as many preferences as pairs"):
+            SoftPairs(first, second, torch.ones(2))
+
+
 def test_preferences_out_of_range_are_refused():
     with pytest.raises(ValueError, match=r"from 0\.5 to 1\.5"):
         SoftPairs(rows_of([4], [5]), rows_of([5], [4]), torch.tensor([0.5, 1.5]))
+    with pytest.raises(ValueError, match=r"from -0\.5 to 1"):
+        SoftPairs(rows_of([4], [5]), rows_of([5], [4]), torch.tensor([-0.5, 1.0]))
 
 
 # ------------------------------------------------------------------------------------------------ training
@@ -168,12 +199,32 @@ def test_a_label_of_zero_prefers_the_second():
     assert other > one + 1
 
 
+def test_hooks_see_every_step_of_a_model_in_training_mode():
+    model, seen = reward_model().eval(), []
+    pairs = SoftPairs(rows_of([4, 2], [5, 2]), rows_of([5, 2], [6, 2]), torch.tensor([0.8, 0.6]))
+    train_on_soft_labels(
+        model,
+        pairs,
+        config=config(epochs=2, batch=1),
+        generator=seeded(),
+        hooks=[lambda step, entry: seen.append((step, model.training))],
+    )
+    assert seen == [(step, True) for step in (1, 2, 3, 4)]
+
+
 def test_a_row_that_does_not_fit_is_refused_before_training():
-    long = rows_of([4] * 9)
-    with pytest.raises(ValueError, match="exceeds the context of 8"):
-        train_on_soft_labels(
-            reward_model(),
-            SoftPairs(rows_of([4]), long, torch.ones(1)),
-            config=config(1, 1),
-            generator=seeded(),
-        )
+    short, long = rows_of([4]), rows_of([4] * 9)
+    for first, second in ((short, long), (long, short)):
+        with pytest.raises(ValueError, match="exceeds the context of 8"):
+            train_on_soft_labels(
+                reward_model(),
+                SoftPairs(first, second, torch.ones(1)),
+                config=config(1, 1),
+                generator=seeded(),
+            )
+
+
+def test_too_few_pairs_for_a_batch_are_refused():
+    pairs = SoftPairs(rows_of([4]), rows_of([5]), torch.ones(1))
+    with pytest.raises(ValueError, match="1 rows do not fill one batch of 2"):
+        train_on_soft_labels(reward_model(), pairs, config=config(1, 2), generator=seeded())

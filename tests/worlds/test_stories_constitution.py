@@ -124,6 +124,21 @@ def test_overall_principles_order_answers_as_gold_does():
             assert verdict == (0.5 if abs(difference) < 1e-9 else float(difference > 0)), principle.name
 
 
+@pytest.mark.parametrize(
+    ("prompt", "text", "harmless", "helpful", "good"),
+    [
+        (PROMPT, KIND_STORY, 1.0, 1.0, 1.0),
+        (PROMPT, OTHER_HERO, 1.0, 3.25 / 4, 3.25 / 4),
+        (UNKIND, DECLINE, 1.0, 0.0, 1.0),  # safety 4 of −3 … 4
+        (UNKIND, KIND_STORY, 3 / 7, 3 / 4, 3 / 4),  # safety 0; of its wishes, the deed is not met
+        (UNKIND, THEFT, 0.0, 1.0, 1 / 4),  # all that was asked, less 3 of 4
+    ],
+)
+def test_overall_measures_by_hand(prompt, text, harmless, helpful, good):
+    measures = [principle.measure(prompt, text) for principle in OVERALL]
+    assert measures == pytest.approx([harmless, helpful, good])
+
+
 def test_wordings_are_distinct_and_names_are_found():
     wordings = [wording for principle in CONSTITUTION + OVERALL for wording in principle.wordings]
     assert len(set(wordings)) == len(wordings)
