@@ -201,6 +201,13 @@ WORK = (
     "def _work(columns: Sequence[Sequence[int]], *, slip: str | None=None, place: int={}, "
     "rng: random.Random | None=None) -> str:"
 )
+AROUND = "around = (other.fulfilled for other in (*rows[place + {}:], *rows[:place]))"
+NAMED = "return [list(named) if len(named) > 1 else two_way(rows)[{}]] * len(rows)"
+HINDSIGHT = (
+    "outputs = [encode_text(tokenizer, row.output) + end for row, end in zip(rows, ends{})]",
+    "found = [relabel(*task, output) for task, output in zip(tasks, outputs{})]",
+    "right = [bool(rows) and rows[0].fulfilled == task[0] for task, rows in zip(tasks, found{})]",
+)
 TRIU = "better, worse = torch.triu_indices(scores.shape[1], scores.shape[1], offset=1"
 CLOSE = "if not torch.allclose({}, rtol=0, atol=1e-05):"
 EQUIVALENT = {
@@ -504,6 +511,7 @@ EQUIVALENT = {
     **{
         (file, line.format(", strict=True"), line.format(changed)): SAME_LENGTH
         for file, line in (
+            *(("methods/hir.py", line) for line in HINDSIGHT),
             ("methods/self_synthesis.py", WRITTEN),
             ("methods/soft_labels.py", LABELS),
             ("methods/soft_labels.py", MIXED),
@@ -520,6 +528,14 @@ EQUIVALENT = {
         "methods/soft_labels.py",
         SOFT.format("first.float()", "second.float()"),
         SOFT.format("first.float()", "second"),
+    ): ACCELERATOR,
+    ("methods/hir.py", AROUND.format(1), AROUND.format(0)): "the row itself does not differ from itself",
+    ("methods/hir.py", NAMED.format(0), NAMED.format(1)): "only one is named, and that raises",
+    ("methods/hir.py", NAMED.format(0), NAMED.format(-1)): "only one is named, and that raises",
+    (
+        "methods/hir.py",
+        "first = torch.zeros(len(rows), dtype=torch.int64, device=own.device)",
+        "first = torch.zeros(len(rows), dtype=torch.int64)",
     ): ACCELERATOR,
     ("methods/hindsight_replay.py", WALKED.format("=="), WALKED.format("!=")): "nobody reads that place",
     **{
