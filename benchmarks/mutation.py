@@ -135,6 +135,7 @@ END_IS_WORTH_NOTHING = "the worth of an end is never learned, and stays 0"
 NO_SUCH_LEVEL = "no level has as many problems"
 WRITTEN_ANEW = "the text is compared with the solution of what was found"
 DRAWN_AGAIN = "a text without a slip is drawn again"
+BEHIND_THE_MASK = "what padding is does not matter behind the mask"
 NEVER_FALSE = "what decides says yes or raises"
 ZIP_THREE = "steps = zip(reversed(rewards.unbind(1)), reversed(values.unbind(1)), reversed(mask.unbind(1))"
 ZIP_TWO = "for reward, counts in zip(reversed(rewards.unbind(1)), reversed(mask.unbind(1))"
@@ -208,6 +209,12 @@ HINDSIGHT = (
     "found = [relabel(*task, output) for task, output in zip(tasks, outputs{})]",
     "right = [bool(rows) and rows[0].fulfilled == task[0] for task, rows in zip(tasks, found{})]",
 )
+SHARED = "shared = sum((1 for _ in takewhile(lambda column: len(set(column)) == 1, zip(*rows{}))))"
+PREFIX = "return (rows[{}][:shared], tails)"
+LAST = "last = hidden[torch.arange(len(rows){}), last_true_index(mask)]"
+GATHERED = "parts.append(logits{}.log_softmax({}).cpu().gather(1, wanted[rows]))"
+PADDING = "return {} if tokenizer.pad_token_id is None else int(tokenizer.pad_token_id)"
+WHOLE = "rows = [(start, [*tail, end]) for start, row in zip(starts, tails{}) for tail in row]"
 TRIU = "better, worse = torch.triu_indices(scores.shape[1], scores.shape[1], offset=1"
 CLOSE = "if not torch.allclose({}, rtol=0, atol=1e-05):"
 EQUIVALENT = {
@@ -512,6 +519,7 @@ EQUIVALENT = {
         (file, line.format(", strict=True"), line.format(changed)): SAME_LENGTH
         for file, line in (
             *(("methods/hir.py", line) for line in HINDSIGHT),
+            ("methods/judge.py", WHOLE),
             ("methods/self_synthesis.py", WRITTEN),
             ("methods/soft_labels.py", LABELS),
             ("methods/soft_labels.py", MIXED),
@@ -529,6 +537,34 @@ EQUIVALENT = {
         SOFT.format("first.float()", "second.float()"),
         SOFT.format("first.float()", "second"),
     ): ACCELERATOR,
+    ("methods/judge.py", "batch: int = 64", "batch: int = 65"): HOW_MANY_AT_ONCE,
+    ("methods/judge.py", "batch: int = 64", "batch: int = 63"): HOW_MANY_AT_ONCE,
+    (
+        "methods/judge.py",
+        SHARED.format(", strict=False"),
+        SHARED.format(""),
+    ): "strict is false by default",
+    ("methods/judge.py", PREFIX.format(0), PREFIX.format(1)): "what is shared is the same in all rows",
+    ("methods/judge.py", PREFIX.format(0), PREFIX.format(-1)): "what is shared is the same in all rows",
+    (
+        "methods/judge.py",
+        "wanted = torch.tensor([[tail[0] for tail in row] for row in tails])",
+        "wanted = torch.tensor([[tail[-1] for tail in row] for row in tails])",
+    ): "each has one token here",
+    ("methods/judge.py", LAST.format(", device=model.device"), LAST.format("")): ACCELERATOR,
+    ("methods/judge.py", GATHERED.format(".float()", -1), GATHERED.format("", -1)): ACCELERATOR,
+    (
+        "methods/judge.py",
+        GATHERED.format(".float()", -1),
+        GATHERED.format(".float()", 1),
+    ): "the last is axis 1",
+    ("methods/judge.py", PADDING.format(0), PADDING.format(1)): BEHIND_THE_MASK,
+    ("methods/judge.py", PADDING.format(0), "return 0"): BEHIND_THE_MASK,
+    (
+        "methods/judge.py",
+        "return answer_logps(judge.model, sequences, batch=judge.batch).view(len(starts), -1)",
+        "return answer_logps(judge.model, sequences).view(len(starts), -1)",
+    ): HOW_MANY_AT_ONCE,
     ("methods/hir.py", AROUND.format(1), AROUND.format(0)): "the row itself does not differ from itself",
     ("methods/hir.py", NAMED.format(0), NAMED.format(1)): "only one is named, and that raises",
     ("methods/hir.py", NAMED.format(0), NAMED.format(-1)): "only one is named, and that raises",

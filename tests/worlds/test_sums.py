@@ -111,6 +111,7 @@ def test_any_text_is_read_and_what_is_whole_comes_back(tokens):
         ("7+8=15 2+5+1=8 ", (True, True), False, False, 2 / 3),  # broken off
         ("7+8=15 2+5+", (True, False), False, False, 1 / 3),
         ("=85", (False, False), True, False, 1 / 3),  # no steps
+        ("=1", (False, False), False, False, 0),
         ("", (False, False), False, False, 0),
         ("7+8=15 2+5+1=8 0+0=0 =85", (True, True), True, True, 1),  # a step too many: not whole
         ("8+7=15 2+5+1=8 =85", (False, True), True, True, 1 / 3),  # not the column's order
