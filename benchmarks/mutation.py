@@ -131,6 +131,11 @@ NOTHING_LEFT = "either way the result is below the smallest difference that matt
 ONLY_A_CACHE = "a cache is kept and never read; the output is the same"
 ONE_AXIS = "there is only one axis"
 NO_GRADIENT = "a comparison has no gradient"
+END_IS_WORTH_NOTHING = "the worth of an end is never learned, and stays 0"
+NO_SUCH_LEVEL = "no level has as many problems"
+WRITTEN_ANEW = "the text is compared with the solution of what was found"
+DRAWN_AGAIN = "a text without a slip is drawn again"
+BEHIND_THE_MASK = "what padding is does not matter behind the mask"
 NEVER_FALSE = "what decides says yes or raises"
 ZIP_THREE = "steps = zip(reversed(rewards.unbind(1)), reversed(values.unbind(1)), reversed(mask.unbind(1))"
 ZIP_TWO = "for reward, counts in zip(reversed(rewards.unbind(1)), reversed(mask.unbind(1))"
@@ -167,6 +172,49 @@ REVISING = (
     "for done, *what in zip(rounds, drawn, critiques, current{}):",
     "return [Revised(prompt, first, tuple(done)) for prompt, first, done in zip(prompts, answers, rounds{})]",
 )
+WRITTEN = "rows = [row[written] for row, written in zip(tokens, response{})]"
+PARTS = "parts = [tokenizer.encode(part, add_special_tokens=False{}) for part in (before, after)]"
+WRITE_PROMPTS = (
+    "def write_prompts(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, count: int, *, "
+    "max_new_tokens: int, temperature: float, generator: torch.Generator, batch: int={}) -> list[str]:"
+)
+LABELS = "return [Labelled(*row, p) for row, p in zip(rows, verdicts.preference.tolist(){})]"
+MIXED = (
+    "kept = [row for (labels, _), count in zip(kinds, counts{}) for row in rng.sample(list(labels), "
+    "min(count, len(labels)))]"
+)
+SOFT = "losses = soft_preference_loss({}, {}, preference=batch.preference)"
+WALKED = "walk.append((state, action, float(after {} goal), int(after), bool(terminated)))"
+RELABELS = "drawn = generator.permutation(len(others))[:max({})]"
+TARGET = "target = float(after == goal) + {}"
+CHARACTERS = (
+    "return PreTrainedTokenizerFast(tokenizer_object=backend, pad_token=PAD, bos_token=BEGIN, eos_token=END, "
+    "additional_special_tokens=[USER, ASSISTANT], chat_template=CHAT_TEMPLATE, "
+    "clean_up_tokenization_spaces=False{})"
+)
+COLUMNS = (
+    "if not columns or len({{len(column) for column in columns}}) != 1 or max(map(max, columns){}) > {}:"
+)
+DIGITS = "numbers = [int(''.join(map(str, reversed(digits)))) for digits in zip(*columns{})]"
+NUMBERS = "if len(numbers) < 2 or {}((len(str(number)) != len(columns) for number in numbers)):"
+SLIP = "text = _work(columns, slip=slip{})"
+WORK = (
+    "def _work(columns: Sequence[Sequence[int]], *, slip: str | None=None, place: int={}, "
+    "rng: random.Random | None=None) -> str:"
+)
+AROUND = "around = (other.fulfilled for other in (*rows[place + {}:], *rows[:place]))"
+NAMED = "return [list(named) if len(named) > 1 else two_way(rows)[{}]] * len(rows)"
+HINDSIGHT = (
+    "outputs = [encode_text(tokenizer, row.output) + end for row, end in zip(rows, ends{})]",
+    "found = [relabel(*task, output) for task, output in zip(tasks, outputs{})]",
+    "right = [bool(rows) and rows[0].fulfilled == task[0] for task, rows in zip(tasks, found{})]",
+)
+SHARED = "shared = sum((1 for _ in takewhile(lambda column: len(set(column)) == 1, zip(*rows{}))))"
+PREFIX = "return (rows[{}][:shared], tails)"
+LAST = "last = hidden[torch.arange(len(rows){}), last_true_index(mask)]"
+GATHERED = "parts.append(logits{}.log_softmax({}).cpu().gather(1, wanted[rows]))"
+PADDING = "return {} if tokenizer.pad_token_id is None else int(tokenizer.pad_token_id)"
+WHOLE = "rows = [(start, [*tail, end]) for start, row in zip(starts, tails{}) for tail in row]"
 TRIU = "better, worse = torch.triu_indices(scores.shape[1], scores.shape[1], offset=1"
 CLOSE = "if not torch.allclose({}, rtol=0, atol=1e-05):"
 EQUIVALENT = {
@@ -443,6 +491,158 @@ EQUIVALENT = {
         for line in REVISING
         for changed in ("", ", strict=False")
     },
+    (
+        "worlds/stories/principles.py",
+        "return self.measure(prompt, answer) > 1 - 1e-09",
+        "return self.measure(prompt, answer) >= 1 - 1e-09",
+    ): "no measure lies there",
+    (
+        "worlds/stories/principles.py",
+        "return 1 - reading.repeats / max(len(reading.sentences), 1)",
+        "return 1 - reading.repeats / max(len(reading.sentences), 2)",
+    ): "a single sentence repeats nothing",
+    **{
+        ("methods/self_synthesis.py", PARTS.format(", verbose=False"), PARTS.format(changed)): (
+            "it concerns a warning for long texts"
+        )
+        for changed in ("", ", verbose=True")
+    },
+    (
+        "methods/self_synthesis.py",
+        "columns = torch.arange(sequences.tokens.shape[1], device=sequences.tokens.device)",
+        "columns = torch.arange(sequences.tokens.shape[1])",
+    ): ACCELERATOR,
+    ("methods/self_synthesis.py", WRITE_PROMPTS.format(512), WRITE_PROMPTS.format(513)): HOW_MANY_AT_ONCE,
+    ("methods/self_synthesis.py", WRITE_PROMPTS.format(512), WRITE_PROMPTS.format(511)): HOW_MANY_AT_ONCE,
+    ("methods/self_synthesis.py", "if prompts:", "if True:"): "to no prompts there are no answers",
+    **{
+        (file, line.format(", strict=True"), line.format(changed)): SAME_LENGTH
+        for file, line in (
+            *(("methods/hir.py", line) for line in HINDSIGHT),
+            ("methods/judge.py", WHOLE),
+            ("methods/self_synthesis.py", WRITTEN),
+            ("methods/soft_labels.py", LABELS),
+            ("methods/soft_labels.py", MIXED),
+            ("worlds/sums.py", DIGITS),
+        )
+        for changed in ("", ", strict=False")
+    },
+    (
+        "methods/soft_labels.py",
+        SOFT.format("first.float()", "second.float()"),
+        SOFT.format("first", "second.float()"),
+    ): ACCELERATOR,
+    (
+        "methods/soft_labels.py",
+        SOFT.format("first.float()", "second.float()"),
+        SOFT.format("first.float()", "second"),
+    ): ACCELERATOR,
+    ("methods/judge.py", "batch: int = 64", "batch: int = 65"): HOW_MANY_AT_ONCE,
+    ("methods/judge.py", "batch: int = 64", "batch: int = 63"): HOW_MANY_AT_ONCE,
+    (
+        "methods/judge.py",
+        SHARED.format(", strict=False"),
+        SHARED.format(""),
+    ): "strict is false by default",
+    ("methods/judge.py", PREFIX.format(0), PREFIX.format(1)): "what is shared is the same in all rows",
+    ("methods/judge.py", PREFIX.format(0), PREFIX.format(-1)): "what is shared is the same in all rows",
+    (
+        "methods/judge.py",
+        "wanted = torch.tensor([[tail[0] for tail in row] for row in tails])",
+        "wanted = torch.tensor([[tail[-1] for tail in row] for row in tails])",
+    ): "each has one token here",
+    ("methods/judge.py", LAST.format(", device=model.device"), LAST.format("")): ACCELERATOR,
+    ("methods/judge.py", GATHERED.format(".float()", -1), GATHERED.format("", -1)): ACCELERATOR,
+    (
+        "methods/judge.py",
+        GATHERED.format(".float()", -1),
+        GATHERED.format(".float()", 1),
+    ): "the last is axis 1",
+    ("methods/judge.py", PADDING.format(0), PADDING.format(1)): BEHIND_THE_MASK,
+    ("methods/judge.py", PADDING.format(0), "return 0"): BEHIND_THE_MASK,
+    (
+        "methods/judge.py",
+        "return answer_logps(judge.model, sequences, batch=judge.batch).view(len(starts), -1)",
+        "return answer_logps(judge.model, sequences).view(len(starts), -1)",
+    ): HOW_MANY_AT_ONCE,
+    ("methods/hir.py", AROUND.format(1), AROUND.format(0)): "the row itself does not differ from itself",
+    ("methods/hir.py", NAMED.format(0), NAMED.format(1)): "only one is named, and that raises",
+    ("methods/hir.py", NAMED.format(0), NAMED.format(-1)): "only one is named, and that raises",
+    (
+        "methods/hir.py",
+        "first = torch.zeros(len(rows), dtype=torch.int64, device=own.device)",
+        "first = torch.zeros(len(rows), dtype=torch.int64)",
+    ): ACCELERATOR,
+    ("methods/hindsight_replay.py", WALKED.format("=="), WALKED.format("!=")): "nobody reads that place",
+    **{
+        ("methods/hindsight_replay.py", RELABELS.format("relabels - 1, 0"), RELABELS.format(changed)): (
+            "what is too many is cut off in the next line"
+        )
+        for changed in ("relabels + 1, 0", "relabels - 0, 0", "relabels - 1, 1", "relabels - 1, -1")
+    },
+    (
+        "methods/hindsight_replay.py",
+        "goes_on = after != goal and (not terminated)",
+        "goes_on = after != goal or not terminated",
+    ): END_IS_WORTH_NOTHING,
+    (
+        "methods/hindsight_replay.py",
+        TARGET.format("(config.discount * q[after].max() if goes_on else 0.0)"),
+        TARGET.format("config.discount * q[after].max()"),
+    ): END_IS_WORTH_NOTHING,
+    ("data/digits.py", CHARACTERS.format(", padding_side='right'"), CHARACTERS.format("")): "the default",
+    ("worlds/sums.py", "MOST_LISTED = 20000", "MOST_LISTED = 20001"): NO_SUCH_LEVEL,
+    ("worlds/sums.py", "MOST_LISTED = 20000", "MOST_LISTED = 19999"): NO_SUCH_LEVEL,
+    (
+        "worlds/sums.py",
+        "if len(level.range) ** level.numbers <= MOST_LISTED:",
+        "if len(level.range) ** level.numbers < MOST_LISTED:",
+    ): NO_SUCH_LEVEL,
+    (
+        "worlds/sums.py",
+        "steps, place = ([], 0)",
+        "steps, place = ([], -1)",
+    ): "a place before the text counts as its beginning",
+    **{
+        (
+            "worlds/sums.py",
+            "carry = step.total // 10 if step is not None else 0",
+            f"carry = step.total // 10 if step is not None else {changed}",
+        ): "after a step that is missing all others are"
+        for changed in ("1", "-1")
+    },
+    **{
+        ("worlds/sums.py", COLUMNS.format(", default=10", 9), COLUMNS.format(changed, 9)): (
+            "that there are columns is asked before"
+        )
+        for changed in ("", ", default=11", ", default=9")
+    },
+    ("worlds/sums.py", COLUMNS.format(", default=10", 9), COLUMNS.format(", default=10", 10)): WRITTEN_ANEW,
+    ("worlds/sums.py", NUMBERS.format("any"), NUMBERS.format("all")): WRITTEN_ANEW,
+    ("worlds/sums.py", "return None", "return"): "they are the same",
+    (
+        "worlds/sums.py",
+        "return zlib.crc32(numbers.encode()) % 1000 < 1000 * HELD_OUT_SHARE",
+        "return zlib.crc32(numbers.encode()) % 1000 < 999 * HELD_OUT_SHARE",
+    ): "the same whole numbers lie below 199.8 as below 200",
+    (
+        "worlds/sums.py",
+        "return [_slipped(problem, rng) if rng.random() < error_rate else problem.solution "
+        "for problem in problems]",
+        "return [_slipped(problem, rng) if rng.random() <= error_rate else problem.solution "
+        "for problem in problems]",
+    ): NEVER_EQUAL,
+    ("worlds/sums.py", SLIP.format(", place=place, rng=rng"), SLIP.format(", rng=rng")): DRAWN_AGAIN,
+    ("worlds/sums.py", SLIP.format(", place=place, rng=rng"), SLIP.format(", place=place")): DRAWN_AGAIN,
+    **{
+        ("worlds/sums.py", WORK.format("-1"), WORK.format(changed)): "without a generator nothing slips"
+        for changed in ("1", "-2", "-0")
+    },
+    (
+        "worlds/sums.py",
+        "elif slip == 'carry':",
+        "elif slip != 'carry':",
+    ): "two slips of the same chance change their names",
     ("methods/mixed_batches.py", MEAN_LENGTH.format("0.0"), MEAN_LENGTH.format("1.0")): NEVER_FALSE,
     ("methods/mixed_batches.py", MEAN_LENGTH.format("0.0"), MEAN_LENGTH.format("-1.0")): NEVER_FALSE,
     ("tensors.py", "if temperature != 1.0:", "if True:"): SAVES_A_COPY,

@@ -40,6 +40,12 @@ def test_a_text_is_as_many_tokens_as_characters_and_comes_back(text):
     assert decode_response(TOKENIZER, encode_response(TOKENIZER, text)) == text
 
 
+def test_spaces_before_marks_come_back_too():
+    tokenizer = character_tokenizer("ab .,?!'nt")
+    for text in ("a . b", "a , b !", "a n't b ' t", "a ? b"):
+        assert tokenizer.decode(encode_text(tokenizer, text)) == text
+
+
 @settings(deadline=None)
 @given(texts, texts)
 def test_the_chat_is_that_of_the_other_tokenizer(prompt, response):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from rlhf_mini.methods.hindsight_replay import HindsightConfig, _reached, hindsight_q_learning
+from rlhf_mini.methods.hindsight_replay import HindsightConfig, _learn, _reached, hindsight_q_learning
 from rlhf_mini.worlds.gridworld import PIT, ROBOT_GRID, parse_layout
 
 GRID = parse_layout("""
@@ -79,6 +79,18 @@ def test_an_entry_says_how_long_a_walk_was_and_how_it_was_drawn():
     for entry in log:  # 10 steps at least, and a walk that is not cut off is one that has come to its goal
         assert 10 <= entry["steps"] <= 40
         assert entry["reached"] or entry["steps"] == 40
+
+
+def test_one_walk_teaches_the_whole_way_back_from_its_goal():
+    """0 → 1 → 2 → 0 → 3, at γ = 0.9 and step size 1: backwards, each step sees what the next has learned."""
+    walk = [(0, 0, 0.0, 1, False), (1, 0, 0.0, 2, False), (2, 0, 0.0, 0, False), (0, 1, 1.0, 3, False)]
+    q = np.zeros((4, 2))
+    _learn(q, walk, 3, CONFIG)
+    # into 3: 1; from 2 to 0, then there: 0.9; then 0.81; from 0 to 1, the long way: 0.729
+    np.testing.assert_allclose(q, [[0.729, 1.0], [0.81, 0.0], [0.9, 0.0], [0.0, 0.0]], rtol=1e-12)
+    q = np.zeros((4, 2))
+    _learn(q, walk, 0, CONFIG)  # as a goal, 0 was reached by the third step, and its own steps teach nothing
+    np.testing.assert_allclose(q, [[0.0, 0.0], [0.9, 0.0], [1.0, 0.0], [0.0, 0.0]], rtol=1e-12)
 
 
 def test_a_walk_reached_its_last_state_and_others_each_once():

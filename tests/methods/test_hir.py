@@ -102,6 +102,7 @@ def test_two_way_takes_what_the_script_names_or_the_next_that_differs():
 
 def test_in_batch_takes_each_instruction_once():
     assert in_batch([row("p", "q"), row("r"), row("p")]) == [["p", "r", "q"]] * 3
+    assert in_batch([row("p", "q"), row("p")]) == [["p", "q"]] * 2  # another row's will do
     with pytest.raises(ValueError, match="all rows of the batch fulfil 'p'"):
         in_batch([row("p")])
 
@@ -155,6 +156,28 @@ def test_the_terms_against_plain_sums(policy, contrast):
     assert float(loss.detach()) == pytest.approx(
         float(likelihood - 0.3 * entropy + 0.7 * difference), abs=1e-5
     )
+
+
+def test_three_instructions_share_one_contrast(policy):
+    """−0.8 log s_own − 0.1 log s of each of the others, s being shares of exp of the mean log-probability."""
+    names = ("right", "wrong", "odd")
+    rows = [Hindsight("1+2", name, text) for name, text in zip(names, ("=3", "=44", "1"), strict=True)]
+    _, terms = hir_loss(
+        policy, TOKENIZER, rows, ask=sums.instructed, contrast=in_batch, config=CONFIG, mean_length=5.0
+    )
+    plain = plain_rows(policy, rows, names)
+    expected = 0.0
+    for number in range(3):
+        means = torch.stack(
+            [
+                logp.gather(1, tokens[:, None]).mean()
+                for logp, tokens in (plain[number, name] for name in names)
+            ]
+        )
+        target = torch.full((3,), 0.1, dtype=torch.float64)
+        target[number] = 0.8
+        expected -= float((target * means.log_softmax(0)).sum()) / 3
+    assert float(terms["contrast_loss"].detach()) == pytest.approx(expected, abs=1e-5)
 
 
 def test_a_contrast_must_name_instructions_for_every_row(policy):
@@ -341,6 +364,15 @@ def test_a_round_with_fewer_rows_than_a_batch_trains_nothing(toy_policy, weights
     )
     assert entry == {"fulfilled": 0.5, "rows": 1.0}
     assert same_weights(before, weights_of(toy_policy))
+
+
+def test_the_first_row_says_what_the_output_fulfilled(toy_policy):
+    parts = {"b": ("b", "c"), "c": ("b", "c")}  # the whole output, then a part of it
+
+    def relabel(asked, query, output):
+        return [Hindsight(query, found, "d", "a") for found in parts[asked]]
+
+    assert one_round(toy_policy, relabel)["fulfilled"] == 0.5
 
 
 def test_an_entry_has_the_terms_of_the_last_step(toy_policy, monkeypatch):

@@ -89,8 +89,8 @@ def test_the_mass_is_the_probability_of_saying_any_choice(judge):
         assert math.isclose(mass[row], said, rel_tol=1e-3)
 
 
-def test_choices_of_several_tokens_are_read_whole_and_to_their_end(judge):
-    numbers = ("1", "10", "100")  # each the beginning of the next
+@pytest.mark.parametrize("numbers", [("1", "10", "100"), ("7", "77")])  # each the beginning of the next
+def test_choices_of_several_tokens_are_read_whole_and_to_their_end(judge, numbers):
     chosen = choose(judge, QUESTIONS[:2], choices=numbers)
     for row, question in enumerate(QUESTIONS[:2]):
         logps = [own_logp(judge, question, "", number, ends=True) for number in numbers]
@@ -138,6 +138,17 @@ def test_a_question_may_fill_the_context_but_for_the_choice():
     assert choose(own, [longest[2:]], choices=numbers).logp.shape == (1, 2)
     with pytest.raises(ValueError, match="exceeds the context of 512"):
         choose(own, [longest[1:]], choices=numbers)
+
+
+def test_a_tokenizer_without_padding_can_ask_several_questions_at_once():
+    model, tokenizer = FORMATS["chatml"]()
+    expected = [
+        choose(LanguageJudge(model, tokenizer), QUESTIONS, choices=c).logp for c in ("AB", ("7", "77"))
+    ]
+    tokenizer.pad_token = None
+    found = [choose(LanguageJudge(model, tokenizer), QUESTIONS, choices=c).logp for c in ("AB", ("7", "77"))]
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-6, rtol=0)
 
 
 def test_what_is_said_before_is_one_text_or_one_for_each_question(judge):
@@ -289,9 +300,9 @@ def test_one_bad_probability_among_good_ones_is_refused_in_either_order():
 
 
 def test_a_probability_of_one_half_chooses_no_first_place():
-    even = Verdicts(torch.tensor([0.5, 0.9]), torch.tensor([0.5, 0.5]))
-    assert even.first_chosen == 0.25
-    assert even.same_position == 0.5
+    even = Verdicts(torch.tensor([0.5, 0.5, 0.9]), torch.tensor([0.5, 0.5, 0.5]))
+    assert even.first_chosen == pytest.approx(1 / 6)
+    assert even.same_position == pytest.approx(2 / 3)
 
 
 def test_agreement_by_hand():

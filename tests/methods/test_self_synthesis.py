@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from tokenizers.processors import TemplateProcessing
 
 import rlhf_mini.methods.self_synthesis as module
 from rlhf_mini.data.chat import pack_texts
@@ -71,6 +72,17 @@ def test_what_stands_around_a_user_s_words():
     assert [*first, *own.encode("A or B?"), *last] == encode_prompt(own, "A or B?")
 
 
+def test_a_tokenizer_that_begins_every_text_anew_adds_nothing_around_the_user():
+    tokenizer = FORMATS["own"]()[1]
+    expected = around_user(tokenizer)
+    begin = tokenizer.convert_tokens_to_ids(BEGIN)
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single=f"{BEGIN} $A", special_tokens=[(BEGIN, begin)]
+    )
+    assert tokenizer.encode("a fox?")[0] == begin
+    assert around_user(tokenizer) == expected
+
+
 def test_a_base_model_has_no_user():
     with pytest.raises(ValueError, match="no chat template"):
         around_user(FORMATS["base"]()[1])
@@ -100,11 +112,12 @@ def test_turns_are_sampled_in_batches_up_to_where_the_template_goes_on(monkeypat
         assert prompts == [before] * len(prompts)
         assert options["stop_tokens"] == [after[0], tokenizer.eos_token_id]
         assert options["pad_token"] == tokenizer.pad_token_id
+        assert options["temperature"] == 0.5
         sizes.append(len(prompts))
         return original(model, prompts, **options)
 
     monkeypatch.setattr(module, "sample", watched)
-    write_prompts(model, tokenizer, 5, max_new_tokens=4, temperature=1.0, generator=seeded(), batch=2)
+    write_prompts(model, tokenizer, 5, max_new_tokens=4, temperature=0.5, generator=seeded(), batch=2)
     assert sizes == [2, 2, 1]
 
 

@@ -199,6 +199,24 @@ def test_a_label_of_zero_prefers_the_second():
     assert other > one + 1
 
 
+def test_accuracy_is_the_label_s_chance_of_the_order_of_the_scores():
+    """The same two answers in both orders: 0.8 where the scores say so, and 1 − 0.8 where they do not."""
+    model = reward_model()
+    pairs = SoftPairs(rows_of([4, 2], [5, 2]), rows_of([5, 2], [4, 2]), torch.tensor([0.8, 0.8]))
+    optimizer = OptimizerConfig(learning_rate=1e-12)
+    still = RewardModelConfig(epochs=1, batch=2, optimizer=optimizer)
+    (entry,) = train_on_soft_labels(model, pairs, config=still, generator=seeded())
+    assert entry["accuracy"] == pytest.approx(0.5)
+    one, other = raw_scores(model, rows_of([4, 2], [5, 2])).tolist()
+    (entry,) = train_on_soft_labels(
+        model,
+        pairs.rows([0]),
+        config=RewardModelConfig(epochs=1, batch=1, optimizer=optimizer),
+        generator=seeded(),
+    )
+    assert entry["accuracy"] == pytest.approx(0.8 if one > other else 0.2)
+
+
 def test_hooks_see_every_step_of_a_model_in_training_mode():
     model, seen = reward_model().eval(), []
     pairs = SoftPairs(rows_of([4, 2], [5, 2]), rows_of([5, 2], [6, 2]), torch.tensor([0.8, 0.6]))
