@@ -693,6 +693,11 @@ EQUIVALENT = {
         "return torch.cat([values, values.new_zeros(2)])[self.state_before]",
     ): NEVER_READ,
     (
+        "exact/offline.py",
+        "log_partition = weighted.logsumexp(0)",
+        "log_partition = weighted.logsumexp(-1)",
+    ): ONE_AXIS,
+    (
         "exact/optimum.py",
         "log_partition = tilted.logsumexp(0)",
         "log_partition = tilted.logsumexp(-1)",

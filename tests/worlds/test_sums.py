@@ -116,6 +116,7 @@ def test_any_text_is_read_and_what_is_whole_comes_back(tokens):
         ("7+8=15 2+5+1=8 0+0=0 =85", (True, True), True, True, 1),  # a step too many: not whole
         ("8+7=15 2+5+1=8 =85", (False, True), True, True, 1 / 3),  # not the column's order
         ("7+8=15 2+5+1=8 =085", (True, True), False, False, 2 / 3),
+        ("=0", (False, False), False, True, 0),  # no step adds up to nothing
     ],
 )
 def test_verdicts_by_hand(text, steps, answer_right, follows, grade):
