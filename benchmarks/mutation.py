@@ -215,6 +215,10 @@ LAST = "last = hidden[torch.arange(len(rows){}), last_true_index(mask)]"
 GATHERED = "parts.append(logits{}.log_softmax({}).cpu().gather(1, wanted[rows]))"
 PADDING = "return {} if tokenizer.pad_token_id is None else int(tokenizer.pad_token_id)"
 WHOLE = "rows = [(start, [*tail, end]) for start, row in zip(starts, tails{}) for tail in row]"
+GREEDY = (
+    "drawn = draw(judge.model, judge.tokenizer, asked, max_new_tokens=max_new_tokens, "
+    "generator=torch.Generator().manual_seed({}), temperature=0.0)"
+)
 TRIU = "better, worse = torch.triu_indices(scores.shape[1], scores.shape[1], offset=1"
 CLOSE = "if not torch.allclose({}, rtol=0, atol=1e-05):"
 EQUIVALENT = {
@@ -537,6 +541,10 @@ EQUIVALENT = {
         SOFT.format("first.float()", "second.float()"),
         SOFT.format("first.float()", "second"),
     ): ACCELERATOR,
+    **{
+        ("methods/judge.py", GREEDY.format(0), GREEDY.format(seed)): "the likeliest tokens are not drawn"
+        for seed in (1, -1)
+    },
     ("methods/judge.py", "batch: int = 64", "batch: int = 65"): HOW_MANY_AT_ONCE,
     ("methods/judge.py", "batch: int = 64", "batch: int = 63"): HOW_MANY_AT_ONCE,
     (

@@ -367,7 +367,7 @@ def test_a_round_with_fewer_rows_than_a_batch_trains_nothing(toy_policy, weights
 
 
 def test_the_first_row_says_what_the_output_fulfilled(toy_policy):
-    parts = {"b": ("b", "c"), "c": ("b", "c")}  # the whole output, then a part of it
+    parts = {"b": ("b", "c"), "c": ("b", "b")}  # the whole output, then a part of it
 
     def relabel(asked, query, output):
         return [Hindsight(query, found, "d", "a") for found in parts[asked]]
