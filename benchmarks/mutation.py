@@ -215,6 +215,9 @@ LAST = "last = hidden[torch.arange(len(rows){}), last_true_index(mask)]"
 GATHERED = "parts.append(logits{}.log_softmax({}).cpu().gather(1, wanted[rows]))"
 PADDING = "return {} if tokenizer.pad_token_id is None else int(tokenizer.pad_token_id)"
 WHOLE = "rows = [(start, [*tail, end]) for start, row in zip(starts, tails{}) for tail in row]"
+RIGHT = "right = ((preference {} 0.5) == first_better) & (preference != 0.5)"
+AGREED = "return float((right{} + 0.5 * (preference == 0.5){}).mean())"
+SUM_OF_BOTH = "the sum with the other term is of floats"
 GREEDY = (
     "drawn = draw(judge.model, judge.tokenizer, asked, max_new_tokens=max_new_tokens, "
     "generator=torch.Generator().manual_seed({}), temperature=0.0)"
@@ -545,6 +548,13 @@ EQUIVALENT = {
         ("methods/judge.py", GREEDY.format(0), GREEDY.format(seed)): "the likeliest tokens are not drawn"
         for seed in (1, -1)
     },
+    (
+        "methods/judge.py",
+        RIGHT.format(">"),
+        RIGHT.format(">="),
+    ): "one half is left out on the other side of the &",
+    ("methods/judge.py", AGREED.format(".float()", ".float()"), AGREED.format("", ".float()")): SUM_OF_BOTH,
+    ("methods/judge.py", AGREED.format(".float()", ".float()"), AGREED.format(".float()", "")): SUM_OF_BOTH,
     ("methods/judge.py", "batch: int = 64", "batch: int = 65"): HOW_MANY_AT_ONCE,
     ("methods/judge.py", "batch: int = 64", "batch: int = 63"): HOW_MANY_AT_ONCE,
     (

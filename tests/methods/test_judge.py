@@ -312,6 +312,11 @@ def test_agreement_by_hand():
     assert agreement(preference, torch.tensor([True, False, True, False])) == 0.625
 
 
+def test_a_judge_may_be_certain():
+    verdicts = both_orders(lambda comparisons: torch.tensor([0.0, 1.0]), PAIRS[:2])
+    assert verdicts.as_given.tolist() == [0.0, 1.0]
+
+
 @pytest.mark.parametrize("said", [torch.tensor([1.5]), torch.tensor([-0.1]), torch.tensor([[0.5]])])
 def test_what_is_no_probability_is_refused(said):
     with pytest.raises(ValueError, match="one probability from 0 to 1 for each of 1 comparisons"):
