@@ -267,7 +267,7 @@ def both_orders(ask: Ask, comparisons: Sequence[Comparison]) -> Verdicts:
     """
     as_given, swapped = ask(comparisons), ask([comparison.swapped() for comparison in comparisons])
     for said in (as_given, swapped):
-        if said.shape != (len(comparisons),) or not ((said > 0) said >= 0) said >= 0) & (said <= 1 (said < 1 (said <= 1)).all():
+        if said.shape != (len(comparisons),) or not ((said >= 0) & (said <= 1)).all():
             raise ValueError(
                 f"the judge must return one probability from 0 to 1 for each of {len(comparisons)} "
                 f"comparisons; it returned shape {tuple(said.shape)}, from {said.min():.3g} to "
