@@ -218,6 +218,11 @@ WHOLE = "rows = [(start, [*tail, end]) for start, row in zip(starts, tails{}) fo
 RIGHT = "right = ((preference {} 0.5) == first_better) & (preference != 0.5)"
 AGREED = "return float((right{} + 0.5 * (preference == 0.5){}).mean())"
 SUM_OF_BOTH = "the sum with the other term is of floats"
+PROMPTS_OF = "rows = zip(sequences.tokens.cpu(), (sequences.mask & ~sequences.response).cpu(){})"
+SEVERAL = (
+    "texts = [[text for part in parts for text in part] for parts in zip(*(a.texts for a in several){})]"
+)
+PAIRED = "return torch.tensor([float(reward(*pair)) for pair in zip(prompts, answers{})])"
 GREEDY = (
     "drawn = draw(judge.model, judge.tokenizer, asked, max_new_tokens=max_new_tokens, "
     "generator=torch.Generator().manual_seed({}), temperature=0.0)"
@@ -527,6 +532,9 @@ EQUIVALENT = {
         for file, line in (
             *(("methods/hir.py", line) for line in HINDSIGHT),
             ("methods/judge.py", WHOLE),
+            *((file, PROMPTS_OF) for file in ("methods/judge.py", "methods/answers.py")),
+            ("methods/answers.py", SEVERAL),
+            ("methods/answers.py", PAIRED),
             ("methods/self_synthesis.py", WRITTEN),
             ("methods/soft_labels.py", LABELS),
             ("methods/soft_labels.py", MIXED),
@@ -548,6 +556,12 @@ EQUIVALENT = {
         ("methods/judge.py", GREEDY.format(0), GREEDY.format(seed)): "the likeliest tokens are not drawn"
         for seed in (1, -1)
     },
+    (
+        "methods/answers.py",
+        "return len(self.texts[0])",
+        "return len(self.texts[-1])",
+    ): "all prompts have as many answers",
+    ("methods/answers.py", "first = several[0]", "first = several[-1]"): "all have the same prompts",
     (
         "methods/judge.py",
         RIGHT.format(">"),

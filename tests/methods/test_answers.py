@@ -43,6 +43,27 @@ def test_answers_are_those_of_rejection_sampling_with_their_scores(toy_policy):
         assert torch.equal(found.rewards[row], scores)
 
 
+def test_answers_are_drawn_in_eval_mode_at_their_temperature(toy_policy):
+    """At a low temperature the same chances draw other texts; a model that trains is put in eval mode."""
+    tokenizer, score = word_tokenizer(), score_by_text(rewards_by_text())
+    prompts = ["a", "c"] * 8
+    toy_policy.train()
+    warm, cold = (
+        draw_answers(
+            toy_policy,
+            tokenizer,
+            prompts,
+            score,
+            config=Drawing(samples=3, temperature=temperature, max_new_tokens=3),
+            generator=seeded(),
+        )
+        for temperature in (1.0, 0.05)
+    )
+    assert not toy_policy.training
+    different = [len({text for texts in found.texts for text in texts}) for found in (warm, cold)]
+    assert different[0] > different[1]
+
+
 def test_a_program_on_words_scores_tokens():
     tokenizer = character_tokenizer(ALPHABET)
     score = text_score(tokenizer, lambda prompt, text: verify(prompt, text).grade)
@@ -71,6 +92,7 @@ def test_what_is_kept_stands_beside_its_prompt():
 
 
 def test_sources_stand_side_by_side():
+    assert side_by_side([TWO]).texts == TWO.texts
     one = Answers(["p", "q"], [["x"], ["y"]], torch.tensor([[7.0], [8.0]]))
     both = side_by_side([TWO, one])
     assert both.texts == [["a", "b", "x"], ["c", "d", "y"]]
@@ -84,6 +106,8 @@ def test_the_best_of_each_and_the_best_of_all():
     assert best_of_each(rewards).tolist() == [[False, True, False], [False, False, True]]
     assert best_overall(rewards).tolist() == [[False] * 3, [True, False, True]]
     assert best_overall(torch.zeros(2, 2)).tolist() == [[True, True], [False, False]]
+    ties = torch.zeros(40, 25)  # so many that a sort may change the order of what ties
+    assert best_overall(ties).flatten().nonzero().flatten().tolist() == [*range(40)]
 
 
 @settings(deadline=None)
@@ -116,7 +140,8 @@ def test_bad_input():
     for texts in ([["a"]], [["a"], ["b", "c"]], [[], []]):
         with pytest.raises(ValueError, match="need the same number of answers"):
             Answers(["p", "q"], texts, torch.zeros(2, 1))
-    for rewards in (torch.zeros(2), torch.zeros(2, 1), torch.full((2, 2), float("nan"))):
+    one_nan = torch.tensor([[0.0, float("nan")], [1.0, 2.0]])
+    for rewards in (torch.zeros(2), torch.zeros(2, 1), one_nan):
         with pytest.raises(ValueError, match=re.escape("rewards must be (2, 2), all finite")):
             Answers(["p", "q"], [["a", "b"], ["c", "d"]], rewards)
     for mask in (torch.ones(2, 2), torch.ones(2, dtype=torch.bool)):
