@@ -126,6 +126,8 @@ def test_as_many_are_kept_as_there_are_prompts_and_none_left_out_is_better(seed,
 def test_at_most_so_many_of_a_prompt():
     mask = torch.tensor([[True, False, True, True], [False] * 4, [True] * 4])
     assert at_most(mask, 2).tolist() == [[True, False, True, False], [False] * 4, [True, True, False, False]]
+    assert at_most(mask, 1).int().argmax(1).tolist() == [0, 0, 0]
+    assert at_most(mask, 1).sum(1).tolist() == [1, 0, 1]
     assert torch.equal(at_most(mask, 4), mask)
     with pytest.raises(ValueError, match="most must be at least 1, got 0"):
         at_most(mask, 0)
