@@ -7,7 +7,16 @@ import numpy as np
 import pytest
 import torch
 
-from rlhf_mini.chapters.reward_scaling import command, cost, optimisation, outcomes, plan, pools, proxies
+from rlhf_mini.chapters.reward_scaling import (
+    command,
+    cost,
+    drawing,
+    optimisation,
+    outcomes,
+    plan,
+    pools,
+    proxies,
+)
 from rlhf_mini.cli import main
 from rlhf_mini.data.chat import pack_texts
 from rlhf_mini.evaluation import policy
@@ -123,10 +132,10 @@ def test_what_is_said_of_a_proxy(built):
 
 def test_a_pool_is_scored_in_its_own_order(built):
     settings = {"labels": 12}
-    folder = built.kept(pools.drawn, **POOL)
+    folder = built.kept(drawing.drawn, **POOL)
     told = json.loads(pools.gzip.decompress((folder / "texts.json.gz").read_bytes()))
     found = pools.scores_of(built, POOL, [settings])
-    assert found.shape == pools.golds_of(built, POOL).shape == (3, 4)
+    assert found.shape == drawing.golds_of(built, POOL).shape == (3, 4)
     model = proxies.proxy(built, **settings)
     for row, (prompt, texts) in enumerate(zip(told["prompts"], told["answers"], strict=True)):
         alone = scores(model, pack_texts(built.tokenizer(), [prompt] * 4, texts))

@@ -1,8 +1,8 @@
 """The grid as data: every cell that `rlhf-mini scaling` measures, in the order in which it does.
 
-Five proxy sizes by five label counts, all of them under best-of-n of two policies; under PPO the sizes at all labels and the
-labels at the largest size, with and without KL penalty; ensembles and averaged weights under true and noisy labels; and
-RLHF in rounds.
+Five proxy sizes by five label counts under best-of-n; for a smaller policy, and under PPO, the sizes at all labels and the
+labels at the largest size; PPO with a KL penalty; ensembles and averaged weights under true and noisy labels; and RLHF in
+rounds.
 """
 
 from collections.abc import Callable, Mapping
@@ -118,6 +118,12 @@ def _grid(profile: Profile) -> list[tuple[int, int]]:
     return [(share, labels) for share in SHARES for labels in label_counts(profile)]
 
 
+def arms(profile: Profile) -> list[tuple[int, int]]:
+    """The two arms of the grid, as (share, labels): the sizes at all labels, then the fewer labels at the largest size."""
+    *fewer, most = label_counts(profile)
+    return [*((share, most) for share in SHARES), *((1, labels) for labels in fewer)]
+
+
 def _proxies(profile: Profile) -> list[Cell]:
     return [
         Cell("proxies", name_of(profile, *one), outcomes.proxy, proxy_settings(profile, *one))
@@ -126,7 +132,7 @@ def _proxies(profile: Profile) -> list[Cell]:
 
 
 def pool_settings(profile: Profile, *, small: bool = False) -> dict[str, Any]:
-    """Settings of `pools.drawn`."""
+    """Settings of `drawing.drawn`."""
     scale = scale_of(profile)
     size = {"size": size_of(profile, SMALL_POLICY)} if small else {}
     return {"prompts": scale.prompts, "samples": scale.samples, **size}
@@ -140,8 +146,11 @@ def _best_of_n(profile: Profile) -> list[Cell]:
             outcomes.best_of_n,
             {"pool": pool_settings(profile, small=small), "proxies": [proxy_settings(profile, *one)]},
         )
-        for experiment, small in (("best of n", False), ("best of n, small policy", True))
-        for one in _grid(profile)
+        for experiment, small, chosen in (
+            ("best of n", False, _grid(profile)),
+            ("best of n, small policy", True, arms(profile)),
+        )
+        for one in chosen
     ]
 
 
@@ -165,11 +174,10 @@ def _run(profile: Profile, experiment: str, name: str, proxies: list[dict[str, A
 
 def _ppo(profile: Profile) -> list[Cell]:
     most = label_counts(profile)[-1]
-    arms = [*((share, most) for share in SHARES), *((1, labels) for labels in label_counts(profile)[:-1])]
     small = {"size": size_of(profile, SMALL_POLICY)}
     ends = (SHARES[0], SHARES[len(SHARES) // 2], SHARES[-1])
     return [
-        *(_run(profile, "ppo", name_of(profile, *one), [proxy_settings(profile, *one)]) for one in arms),
+        *(_run(profile, "ppo", name_of(profile, *one), [proxy_settings(profile, *one)]) for one in arms(profile)),
         *(
             _run(
                 profile,

@@ -11,7 +11,7 @@ where labels are few, a proxy passes over them more than once, because a single 
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import torch
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from rlhf_mini.batch import Pairs, Sequences
+from rlhf_mini.chapters.reward_scaling.sizes import Size, sized
 from rlhf_mini.data.chat import pack_texts
 from rlhf_mini.losses import pairwise_loss
 from rlhf_mini.methods.reward_model import RewardModelConfig, normalise, scores, train_reward_model
@@ -27,17 +28,8 @@ from rlhf_mini.models.averaging import uniform_average
 from rlhf_mini.pipeline import Pipeline, pack_pairs
 
 Row = dict[str, Any]
-Size = Mapping[str, Any] | None  # what a smaller model changes of the profile; None for nothing
 LEAST_UPDATES, MOST_PASSES = 60, 4
 SMALLEST_BATCH, BATCHES = 4, 8  # few labels are shared out among at least so many batches
-
-
-def sized(pipeline: Pipeline, size: Size = None) -> Pipeline:
-    """The same pipeline with models of another size. Tokenizer, documents and demonstrations are the same."""
-    if not size:
-        return pipeline
-    profile = dataclasses.replace(pipeline.profile, **size)
-    return Pipeline(profile, seed=pipeline.seed, cache=pipeline.store.root)
 
 
 def labelled(pipeline: Pipeline, *, labels: int, skip: int = 0, flip: float = 0.0) -> list[Row]:
