@@ -16,6 +16,7 @@ from rlhf_mini.estimators.ensembles import mean_score, uncertainty_weighted_scor
 from rlhf_mini.methods.reward_model import scores
 from rlhf_mini.pipeline import Pipeline
 from rlhf_mini.progress import progress_bar
+from rlhf_mini.worlds.stories import read_request
 
 Settings = Mapping[str, Any]
 AT_ONCE = 2048  # answers of about one length, packed and scored together
@@ -60,3 +61,9 @@ def scores_of(
     folders = [pipeline.kept(scored, pool=pool, proxy_settings=settings) for settings in proxies]
     tables = torch.stack([torch.from_numpy(np.load(folder / "scores.npy")) for folder in folders])
     return RULES[rule](tables.flatten(1)).view(tables.shape[1:]).double().numpy()
+
+
+def unkind_of(pipeline: Pipeline, pool: Settings) -> np.ndarray:
+    """Which prompts of a pool ask for something unkind, (P,) bool: there gold is all or nothing, declined or not."""
+    prompts = texts_of(pipeline, pool)["prompts"]
+    return np.array([read_request(prompt).unkind is not None for prompt in prompts])
