@@ -378,6 +378,7 @@ def test_every_kind_of_cell_makes_a_record(scaling, monkeypatch, experiment):
             kinds[cell.experiment] = cell  # the last
         return tuple(kinds.values())
 
+    monkeypatch.setattr(plan, "cells", one_of_each)
     monkeypatch.setattr(command, "cells", one_of_each)
     status, _, err = scaling("--only", experiment)
     assert (status, err) == (0, "")

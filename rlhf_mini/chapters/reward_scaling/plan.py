@@ -69,7 +69,7 @@ def size_of(profile: Profile, share: int) -> dict[str, int] | None:
     """
     if share == 1:
         return None
-    width = max(4, profile.width // share)
+    width = width_of(profile, share)
     layers = profile.layers if share < 4 else max(1, profile.layers // 2)
     return {"width": width, "layers": layers, "heads": max(1, profile.heads // share)}
 
@@ -79,15 +79,25 @@ def label_counts(profile: Profile) -> list[int]:
     return [profile.pairs // share for share in LABEL_SHARES]
 
 
+def penalised(profile: Profile) -> int:
+    """The label count of the proxy against which KL is penalised: the middle one, where gold turns early."""
+    return label_counts(profile)[len(LABEL_SHARES) // 2]
+
+
 def proxy_settings(profile: Profile, share: int, labels: int, **more: Any) -> dict[str, Any]:
     """Settings of `proxies.proxy`."""
     size = size_of(profile, share)
     return {"labels": labels, **({"size": size} if size else {}), **more}
 
 
+def width_of(profile: Profile, share: int) -> int:
+    """The width of a model of the profile's over `share`."""
+    return max(4, profile.width // share)
+
+
 def name_of(profile: Profile, share: int, labels: int) -> str:
     """How a proxy is called in the tables."""
-    return f"width {max(4, profile.width // share)}, {labels:,} labels"
+    return f"width {width_of(profile, share)}, {labels:,} labels"
 
 
 def cells(profile: Profile) -> tuple[Cell, ...]:
@@ -99,6 +109,14 @@ def cells(profile: Profile) -> tuple[Cell, ...]:
         *_ensembles(profile),
         *_rounds(profile),
     )
+
+
+def find(profile: Profile, experiment: str, name: str) -> Cell:
+    """The cell of this experiment and name. Raises ValueError if there is none."""
+    for cell in cells(profile):
+        if (cell.experiment, cell.name) == (experiment, name):
+            return cell
+    raise ValueError(f"the grid has no cell {name!r} in {experiment!r}")
 
 
 EXPERIMENTS = (
@@ -195,11 +213,10 @@ def _ppo(profile: Profile) -> list[Cell]:
             _run(
                 profile,
                 "ppo, KL penalty",
-                f"{name_of(profile, 1, labels)}, β = {weight:g}",
-                [proxy_settings(profile, 1, labels)],
+                f"{name_of(profile, 1, penalised(profile))}, β = {weight:g}",
+                [proxy_settings(profile, 1, penalised(profile))],
                 kl_weight=weight,
             )
-            for labels in (label_counts(profile)[2], most)
             for weight in KL_WEIGHTS
         ),
     ]
