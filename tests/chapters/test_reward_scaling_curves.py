@@ -6,7 +6,13 @@ import math
 import numpy as np
 import pytest
 
-from rlhf_mini.chapters.reward_scaling.curves import LEAST_DISTANCE, of_best_of_n, of_ppo, sizes_up_to
+from rlhf_mini.chapters.reward_scaling.curves import (
+    LEAST_DISTANCE,
+    by_kind,
+    of_best_of_n,
+    of_ppo,
+    sizes_up_to,
+)
 from rlhf_mini.evaluation.overoptimisation import ReinforcementForm
 
 
@@ -46,6 +52,22 @@ def test_a_proxy_with_worthless_favourites_turns_and_the_form_says_where():
     assert told["beta_low"] < told["beta"] < told["beta_high"]
     assert told["peak_distance"] == pytest.approx(told["seen_distance"], abs=0.6)
     assert told["proxy"] == sorted(told["proxy"])
+
+
+def test_the_kinds_of_prompts_add_up_to_all_and_have_their_own_start():
+    """Unkind prompts: gold 4 or 0, and a proxy that knows; kind ones: a proxy of noise alone."""
+    rng = np.random.default_rng(3)
+    golds = np.concatenate([rng.standard_normal((6, 64)), 4.0 * (rng.random((2, 64)) < 0.5)])
+    proxies = np.concatenate([rng.standard_normal((6, 64)), golds[6:] + 0.01 * rng.random((2, 64))])
+    unkind = np.arange(8) >= 6
+    told, apart = of_best_of_n(golds, proxies), by_kind(golds, proxies, unkind=unkind)
+    mixed = 0.75 * np.array(apart["gold kind"]) + 0.25 * np.array(apart["gold unkind"])
+    assert mixed.tolist() == pytest.approx(told["gold"], abs=1e-12)
+    assert apart["start unkind"] == pytest.approx(golds[6:].mean())
+    assert apart["gold unkind"][-1] == pytest.approx((4 - golds[6:].mean()) / golds.std())
+    assert abs(apart["gold kind"][1]) < 0.1  # n = 2 by noise brings nothing
+    assert "r2 kind" in apart
+    assert set(by_kind(golds, proxies, unkind=np.arange(8) == 0)) == {"gold kind", "start kind", "r2 kind"}
 
 
 def test_more_noise_lowers_the_slope():

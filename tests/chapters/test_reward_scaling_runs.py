@@ -7,7 +7,16 @@ import numpy as np
 import pytest
 import torch
 
-from rlhf_mini.chapters.reward_scaling import command, cost, optimisation, outcomes, plan, pools, proxies
+from rlhf_mini.chapters.reward_scaling import (
+    command,
+    cost,
+    drawing,
+    optimisation,
+    outcomes,
+    plan,
+    pools,
+    proxies,
+)
 from rlhf_mini.cli import main
 from rlhf_mini.data.chat import pack_texts
 from rlhf_mini.evaluation import policy
@@ -70,12 +79,13 @@ def test_labels_that_there_are_not_are_refused(built, asked, message):
 
 
 @pytest.mark.parametrize(
-    ("labels", "batch", "epochs"), [(8000, 32, 1), (2000, 32, 1), (500, 32, 4), (125, 15, 4), (31, 4, 4)]
+    ("labels", "batch", "epochs"), [(8000, 32, 1), (2000, 32, 2), (500, 8, 2), (125, 4, 2), (31, 4, 2)]
 )
 def test_few_labels_are_seen_more_than_once_in_smaller_batches(labels, batch, epochs):
-    """60 updates are wanted, at most four passes: 500 // 32 = 15 a pass, 125 // 15 = 8, 31 // 4 = 7."""
+    """240 updates are wanted, in at most two passes; batches of labels // 60, of 4 to 32 pairs."""
     config = proxies.config_for(QUICK.reward_model, labels)
     assert (config.batch, config.epochs) == (batch, epochs)
+    assert config.optimizer.learning_rate == pytest.approx(QUICK.reward_model.optimizer.learning_rate / 3)
     assert config.optimizer.warmup_steps <= epochs * (labels // batch) / 5
     with pytest.raises(ValueError, match="3 labels are less than one batch of 4"):
         proxies.config_for(QUICK.reward_model, 3)
@@ -123,10 +133,10 @@ def test_what_is_said_of_a_proxy(built):
 
 def test_a_pool_is_scored_in_its_own_order(built):
     settings = {"labels": 12}
-    folder = built.kept(pools.drawn, **POOL)
+    folder = built.kept(drawing.drawn, **POOL)
     told = json.loads(pools.gzip.decompress((folder / "texts.json.gz").read_bytes()))
     found = pools.scores_of(built, POOL, [settings])
-    assert found.shape == pools.golds_of(built, POOL).shape == (3, 4)
+    assert found.shape == drawing.golds_of(built, POOL).shape == (3, 4)
     model = proxies.proxy(built, **settings)
     for row, (prompt, texts) in enumerate(zip(told["prompts"], told["answers"], strict=True)):
         alone = scores(model, pack_texts(built.tokenizer(), [prompt] * 4, texts))
@@ -223,16 +233,17 @@ def test_the_quick_grid_is_what_the_chapter_promises():
     grid = plan.cells(QUICK)
     by = {name: [cell for cell in grid if cell.experiment == name] for name in plan.EXPERIMENTS}
     assert sum(map(len, by.values())) == len(grid)
-    assert len(by["proxies"]) == len(by["best of n"]) == len(by["best of n, small policy"]) == 25
+    assert len(by["proxies"]) == len(by["best of n"]) == 25
+    assert len(by["best of n, small policy"]) == len(by["ppo"]) == 9
     assert plan.label_counts(QUICK) == [31, 125, 500, 2000, 8000]
     widths = [(plan.size_of(QUICK, share) or {"width": QUICK.width})["width"] for share in plan.SHARES]
     assert widths == [8, 16, 32, 64, 128]
     assert all(cell.settings["pool"]["samples"] == 1024 for cell in by["best of n"])
-    assert len(by["ppo"]) == 9
     assert {cell.settings["ppo"]["kl_weight"] for cell in by["ppo"]} == {0.0}
     assert {cell.settings["ppo"]["kl_weight"] for cell in by["ppo, KL penalty"]} == set(plan.KL_WEIGHTS)
     noisy = [cell for cell in by["ensembles, ppo"] if cell.settings["proxies"][0].get("flip")]
-    assert len(noisy) == 5
+    assert len(noisy) == len(by["ensembles, ppo"]) == 5
+    assert len(by["ensembles, best of n"]) == 10
     assert len(by["rounds"]) == 3
 
 
@@ -367,6 +378,7 @@ def test_every_kind_of_cell_makes_a_record(scaling, monkeypatch, experiment):
             kinds[cell.experiment] = cell  # the last
         return tuple(kinds.values())
 
+    monkeypatch.setattr(plan, "cells", one_of_each)
     monkeypatch.setattr(command, "cells", one_of_each)
     status, _, err = scaling("--only", experiment)
     assert (status, err) == (0, "")

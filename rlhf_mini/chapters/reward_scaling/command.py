@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 
 from rlhf_mini.chapters.claims import record_of
 from rlhf_mini.chapters.reward_scaling.cost import is_kept, still_to_pay
-from rlhf_mini.chapters.reward_scaling.plan import EXPERIMENTS, Cell, cells
+from rlhf_mini.chapters.reward_scaling.plan import EXPERIMENTS, Cell, cells, find
 from rlhf_mini.evaluation.records import Record, write_records
 from rlhf_mini.parallel import side_by_side
 from rlhf_mini.pipeline import Pipeline
@@ -102,7 +102,7 @@ def _measured(order: Order, task: tuple[int, str, str]) -> Record:
     hide_foreign_bars()
     seed, experiment, name = task
     pipeline = order.pipeline(seed)
-    cell = next(one for one in cells(pipeline.profile) if (one.experiment, one.name) == (experiment, name))
+    cell = find(pipeline.profile, experiment, name)
     started = time.perf_counter()
     numbers = cell.measured(pipeline)
     return record_of(

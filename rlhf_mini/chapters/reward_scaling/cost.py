@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from rlhf_mini.cache import Store
-from rlhf_mini.chapters.reward_scaling import optimisation, outcomes, pools, proxies
+from rlhf_mini.chapters.reward_scaling import drawing, optimisation, outcomes, pools, proxies
 from rlhf_mini.chapters.reward_scaling.plan import Cell
+from rlhf_mini.chapters.reward_scaling.sizes import sized
 from rlhf_mini.pipeline import Pipeline
 from rlhf_mini.profiles import QUICK, Profile
 
@@ -43,7 +44,7 @@ class Piece:
     def is_there(self, pipeline: Pipeline) -> bool:
         """Whether the pipeline has it."""
         if self.make is None:
-            return proxies.sized(pipeline, self.settings).is_built("sft")
+            return sized(pipeline, self.settings).is_built("sft")
         return is_kept(pipeline, self.make, **self.settings)
 
 
@@ -116,7 +117,7 @@ def _proxy(profile: Profile, settings: Mapping[str, Any]) -> list[Piece]:
 
 def _pool(profile: Profile, pool: Mapping[str, Any]) -> list[Piece]:
     seconds = pool["prompts"] * pool["samples"] * ANSWER * scale(profile, pool.get("size"))
-    return [*_start(profile, pool.get("size")), Piece(pools.drawn, pool, seconds)]
+    return [*_start(profile, pool.get("size")), Piece(drawing.drawn, pool, seconds)]
 
 
 def _scores(profile: Profile, pool: Mapping[str, Any], asked: Iterable[Mapping[str, Any]]) -> list[Piece]:

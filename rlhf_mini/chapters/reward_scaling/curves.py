@@ -68,6 +68,26 @@ def of_best_of_n(golds: np.ndarray, proxies: np.ndarray) -> dict[str, Any]:
     }
 
 
+def by_kind(golds: np.ndarray, proxies: np.ndarray, *, unkind: np.ndarray) -> dict[str, Any]:
+    """The same curve for kind and unkind prompts apart, in the unit of all: `gold kind`, `gold unkind`, flat lists.
+
+    And `r2 kind`, of Gao's form fitted to the former. A kind of which there are fewer than two prompts is left out.
+    """
+    sizes, unit = sizes_up_to(golds.shape[1]), float(golds.std())
+    _require_spread(unit)
+    found: dict[str, Any] = {}
+    for name, rows in (("kind", ~unkind), ("unkind", unkind)):
+        if rows.sum() < 2:
+            continue
+        curve = best_of_n_curve(golds[rows] / unit, proxies[rows], sizes=sizes)
+        mean = (curve.gold - curve.gold[:, :1]).mean(0)
+        found |= {f"gold {name}": mean.tolist(), f"start {name}": float(golds[rows].mean())}
+        if name == "kind" and np.ptp(mean[1:]) > 0:
+            form = fit_best_of_n(curve.distance[1:], mean[1:])
+            found["r2 kind"] = r_squared(mean[1:], form.at(curve.distance[1:]))
+    return found
+
+
 def of_ppo(told: Mapping[str, Any]) -> dict[str, Any]:
     """A run of PPO as `optimisation.run` tells it: the curve of `kl` (k3), `gold` and `proxy`, and its fit.
 

@@ -14,7 +14,8 @@ from transformers import PreTrainedModel
 
 from rlhf_mini.batch import Rollout, Sequences
 from rlhf_mini.chapters.reward_scaling.pools import RULES
-from rlhf_mini.chapters.reward_scaling.proxies import Size, proxy, sized, train_on
+from rlhf_mini.chapters.reward_scaling.proxies import proxy, train_on
+from rlhf_mini.chapters.reward_scaling.sizes import Size, sized
 from rlhf_mini.data.chat import answer, pack_texts, response_texts
 from rlhf_mini.data.tokenizer import encode_prompt
 from rlhf_mini.methods.ensemble_score import ensemble_score

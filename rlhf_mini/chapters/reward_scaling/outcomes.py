@@ -7,7 +7,7 @@ to look at a curve costs a moment.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rlhf_mini.chapters.reward_scaling import curves, optimisation, pools, proxies
+from rlhf_mini.chapters.reward_scaling import curves, drawing, optimisation, pools, proxies
 from rlhf_mini.pipeline import Pipeline
 
 Settings = Mapping[str, Any]
@@ -21,9 +21,10 @@ def proxy(pipeline: Pipeline, **settings: Any) -> dict[str, Any]:
 def best_of_n(
     pipeline: Pipeline, *, pool: Settings, proxies: Sequence[Settings], rule: str = "mean"
 ) -> dict[str, Any]:
-    """`curves.of_best_of_n` by one proxy, or several put together by a rule of `pools.RULES`."""
-    golds = pools.golds_of(pipeline, pool)
-    return curves.of_best_of_n(golds, pools.scores_of(pipeline, pool, proxies, rule=rule))
+    """`curves.of_best_of_n` by one proxy, or several put together by a rule of `pools.RULES`; and by kind of request."""
+    golds, unkind = drawing.golds_of(pipeline, pool), pools.unkind_of(pipeline, pool)
+    told = pools.scores_of(pipeline, pool, proxies, rule=rule)
+    return curves.of_best_of_n(golds, told) | curves.by_kind(golds, told, unkind=unkind)
 
 
 def ppo(pipeline: Pipeline, **settings: Any) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """The grid as data: every cell that `rlhf-mini scaling` measures, in the order in which it does.
 
-Five proxy sizes by five label counts, all of them under best-of-n of two policies; under PPO the sizes at all labels and the
-labels at the largest size, with and without KL penalty; ensembles and averaged weights under true and noisy labels; and
-RLHF in rounds.
+Five proxy sizes by five label counts under best-of-n; for a smaller policy, and under PPO, the sizes at all labels and the
+labels at the largest size; PPO with a KL penalty; ensembles and averaged weights under true and noisy labels; and RLHF in
+rounds.
 """
 
 from collections.abc import Callable, Mapping
@@ -69,7 +69,7 @@ def size_of(profile: Profile, share: int) -> dict[str, int] | None:
     """
     if share == 1:
         return None
-    width = max(4, profile.width // share)
+    width = width_of(profile, share)
     layers = profile.layers if share < 4 else max(1, profile.layers // 2)
     return {"width": width, "layers": layers, "heads": max(1, profile.heads // share)}
 
@@ -79,15 +79,25 @@ def label_counts(profile: Profile) -> list[int]:
     return [profile.pairs // share for share in LABEL_SHARES]
 
 
+def penalised(profile: Profile) -> int:
+    """The label count of the proxy against which KL is penalised: the middle one, where gold turns early."""
+    return label_counts(profile)[len(LABEL_SHARES) // 2]
+
+
 def proxy_settings(profile: Profile, share: int, labels: int, **more: Any) -> dict[str, Any]:
     """Settings of `proxies.proxy`."""
     size = size_of(profile, share)
     return {"labels": labels, **({"size": size} if size else {}), **more}
 
 
+def width_of(profile: Profile, share: int) -> int:
+    """The width of a model of the profile's over `share`."""
+    return max(4, profile.width // share)
+
+
 def name_of(profile: Profile, share: int, labels: int) -> str:
     """How a proxy is called in the tables."""
-    return f"width {max(4, profile.width // share)}, {labels:,} labels"
+    return f"width {width_of(profile, share)}, {labels:,} labels"
 
 
 def cells(profile: Profile) -> tuple[Cell, ...]:
@@ -99,6 +109,14 @@ def cells(profile: Profile) -> tuple[Cell, ...]:
         *_ensembles(profile),
         *_rounds(profile),
     )
+
+
+def find(profile: Profile, experiment: str, name: str) -> Cell:
+    """The cell of this experiment and name. Raises ValueError if there is none."""
+    for cell in cells(profile):
+        if (cell.experiment, cell.name) == (experiment, name):
+            return cell
+    raise ValueError(f"the grid has no cell {name!r} in {experiment!r}")
 
 
 EXPERIMENTS = (
@@ -118,6 +136,12 @@ def _grid(profile: Profile) -> list[tuple[int, int]]:
     return [(share, labels) for share in SHARES for labels in label_counts(profile)]
 
 
+def arms(profile: Profile) -> list[tuple[int, int]]:
+    """The two arms of the grid, as (share, labels): the sizes at all labels, then the fewer labels at the largest size."""
+    *fewer, most = label_counts(profile)
+    return [*((share, most) for share in SHARES), *((1, labels) for labels in fewer)]
+
+
 def _proxies(profile: Profile) -> list[Cell]:
     return [
         Cell("proxies", name_of(profile, *one), outcomes.proxy, proxy_settings(profile, *one))
@@ -126,7 +150,7 @@ def _proxies(profile: Profile) -> list[Cell]:
 
 
 def pool_settings(profile: Profile, *, small: bool = False) -> dict[str, Any]:
-    """Settings of `pools.drawn`."""
+    """Settings of `drawing.drawn`."""
     scale = scale_of(profile)
     size = {"size": size_of(profile, SMALL_POLICY)} if small else {}
     return {"prompts": scale.prompts, "samples": scale.samples, **size}
@@ -140,8 +164,11 @@ def _best_of_n(profile: Profile) -> list[Cell]:
             outcomes.best_of_n,
             {"pool": pool_settings(profile, small=small), "proxies": [proxy_settings(profile, *one)]},
         )
-        for experiment, small in (("best of n", False), ("best of n, small policy", True))
-        for one in _grid(profile)
+        for experiment, small, chosen in (
+            ("best of n", False, _grid(profile)),
+            ("best of n, small policy", True, arms(profile)),
+        )
+        for one in chosen
     ]
 
 
@@ -165,11 +192,13 @@ def _run(profile: Profile, experiment: str, name: str, proxies: list[dict[str, A
 
 def _ppo(profile: Profile) -> list[Cell]:
     most = label_counts(profile)[-1]
-    arms = [*((share, most) for share in SHARES), *((1, labels) for labels in label_counts(profile)[:-1])]
     small = {"size": size_of(profile, SMALL_POLICY)}
     ends = (SHARES[0], SHARES[len(SHARES) // 2], SHARES[-1])
     return [
-        *(_run(profile, "ppo", name_of(profile, *one), [proxy_settings(profile, *one)]) for one in arms),
+        *(
+            _run(profile, "ppo", name_of(profile, *one), [proxy_settings(profile, *one)])
+            for one in arms(profile)
+        ),
         *(
             _run(
                 profile,
@@ -184,11 +213,10 @@ def _ppo(profile: Profile) -> list[Cell]:
             _run(
                 profile,
                 "ppo, KL penalty",
-                f"{name_of(profile, 1, labels)}, β = {weight:g}",
-                [proxy_settings(profile, 1, labels)],
+                f"{name_of(profile, 1, penalised(profile))}, β = {weight:g}",
+                [proxy_settings(profile, 1, penalised(profile))],
                 kl_weight=weight,
             )
-            for labels in (label_counts(profile)[2], most)
             for weight in KL_WEIGHTS
         ),
     ]
@@ -202,6 +230,8 @@ def _ensembles(profile: Profile) -> list[Cell]:
         members = [{**alike, "order": order} for order in range(MEMBERS)]
         said = f"{noise:.0%} of labels turned"
         for kind, measured in (("best of n", outcomes.best_of_n), ("ppo", outcomes.ppo)):
+            if kind == "ppo" and not noise:
+                continue  # the runs are dear, and an ensemble is meant for labels with noise
             ways = {
                 "one member": (members[:1], "mean"),
                 "mean": (members, "mean"),

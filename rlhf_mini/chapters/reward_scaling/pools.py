@@ -1,7 +1,5 @@
-"""Pools of answers for best-of-n: drawn once for a policy, scored once by each proxy, combined as often as wanted."""
+"""What proxies say of a pool of answers: every answer is scored once by each, and scores are combined as often as wanted."""
 
-import gzip
-import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -11,14 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rlhf_mini.chapters.reward_scaling.proxies import Size, proxy, sized
+from rlhf_mini.chapters.reward_scaling.drawing import texts_of
+from rlhf_mini.chapters.reward_scaling.proxies import proxy
 from rlhf_mini.data.chat import pack_texts
 from rlhf_mini.estimators.ensembles import mean_score, uncertainty_weighted_score, worst_score
-from rlhf_mini.evaluation.policy import sample_pool
 from rlhf_mini.methods.reward_model import scores
 from rlhf_mini.pipeline import Pipeline
 from rlhf_mini.progress import progress_bar
-from rlhf_mini.worlds import stories
+from rlhf_mini.worlds.stories import read_request
 
 Settings = Mapping[str, Any]
 AT_ONCE = 2048  # answers of about one length, packed and scored together
@@ -32,26 +30,9 @@ RULES: Mapping[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-def drawn(pipeline: Pipeline, folder: Path, *, prompts: int, samples: int, size: Size = None) -> None:
-    """A kept pool: `samples` answers of the SFT model of this size to each of `prompts` held-out requests, with gold."""
-    seed = pipeline.seed_for("chapter 11 pool")
-    pool = sample_pool(
-        sized(pipeline, size).policy("sft"),
-        pipeline.tokenizer(),
-        stories.draw_requests(prompts, seed=seed, held_out=True),
-        n=samples,
-        score=lambda sequences: torch.zeros(len(sequences)),  # the proxies come later
-        max_new_tokens=pipeline.profile.max_new_tokens,
-        generator=pipeline.generator("chapter 11 pool"),
-    )
-    text = json.dumps({"prompts": pool.prompts, "answers": pool.answers})
-    (folder / "texts.json.gz").write_bytes(gzip.compress(text.encode(), mtime=0))
-    np.save(folder / "golds.npy", pool.golds.numpy())
-
-
 def scored(pipeline: Pipeline, folder: Path, *, pool: Settings, proxy_settings: Settings) -> None:
     """What a proxy gives every answer of a pool, kept: (P, N) float32."""
-    told = json.loads(gzip.decompress((pipeline.kept(drawn, **pool) / "texts.json.gz").read_bytes()))
+    told = texts_of(pipeline, pool)
     model, tokenizer = proxy(pipeline, **proxy_settings), pipeline.tokenizer()
     rows = [
         (prompt, text)
@@ -68,11 +49,6 @@ def scored(pipeline: Pipeline, folder: Path, *, pool: Settings, proxy_settings: 
     np.save(folder / "scores.npy", found.view(len(told["prompts"]), -1).numpy())
 
 
-def golds_of(pipeline: Pipeline, pool: Settings) -> np.ndarray:
-    """The gold of every answer of a pool, (P, N)."""
-    return np.load(pipeline.kept(drawn, **pool) / "golds.npy").astype(np.float64)
-
-
 def scores_of(
     pipeline: Pipeline, pool: Settings, proxies: Sequence[Settings], *, rule: str = "mean"
 ) -> np.ndarray:
@@ -85,3 +61,9 @@ def scores_of(
     folders = [pipeline.kept(scored, pool=pool, proxy_settings=settings) for settings in proxies]
     tables = torch.stack([torch.from_numpy(np.load(folder / "scores.npy")) for folder in folders])
     return RULES[rule](tables.flatten(1)).view(tables.shape[1:]).double().numpy()
+
+
+def unkind_of(pipeline: Pipeline, pool: Settings) -> np.ndarray:
+    """Which prompts of a pool ask for something unkind, (P,) bool: there gold is all or nothing, declined or not."""
+    prompts = texts_of(pipeline, pool)["prompts"]
+    return np.array([read_request(prompt).unkind is not None for prompt in prompts])

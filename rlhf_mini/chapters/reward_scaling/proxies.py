@@ -6,12 +6,12 @@ brought to mean 0 and deviation 1 on one set of answers of the SFT model, the he
 there the start of every run is at about 0.
 
 Differences from Gao et al. 2022: labels come from the world's noisy annotators and not from gold without noise; and
-where labels are few, a proxy passes over them more than once, because a single pass would be a handful of updates.
+where labels are few, a proxy passes over them twice, because a single pass would be a handful of updates.
 """
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import torch
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from rlhf_mini.batch import Pairs, Sequences
+from rlhf_mini.chapters.reward_scaling.sizes import Size, sized
 from rlhf_mini.data.chat import pack_texts
 from rlhf_mini.losses import pairwise_loss
 from rlhf_mini.methods.reward_model import RewardModelConfig, normalise, scores, train_reward_model
@@ -27,17 +28,9 @@ from rlhf_mini.models.averaging import uniform_average
 from rlhf_mini.pipeline import Pipeline, pack_pairs
 
 Row = dict[str, Any]
-Size = Mapping[str, Any] | None  # what a smaller model changes of the profile; None for nothing
-LEAST_UPDATES, MOST_PASSES = 60, 4
-SMALLEST_BATCH, BATCHES = 4, 8  # few labels are shared out among at least so many batches
-
-
-def sized(pipeline: Pipeline, size: Size = None) -> Pipeline:
-    """The same pipeline with models of another size. Tokenizer, documents and demonstrations are the same."""
-    if not size:
-        return pipeline
-    profile = dataclasses.replace(pipeline.profile, **size)
-    return Pipeline(profile, seed=pipeline.seed, cache=pipeline.store.root)
+LEAST_UPDATES, MOST_PASSES = 240, 2  # four passes were less right on held-out pairs than two
+SMALLEST_BATCH, BATCHES = 4, 60  # few labels are shared out among at least so many batches
+RATE_TIMES = 1 / 3  # of the profile's learning rate, for all label counts: smaller batches are noisier
 
 
 def labelled(pipeline: Pipeline, *, labels: int, skip: int = 0, flip: float = 0.0) -> list[Row]:
@@ -61,7 +54,7 @@ def labelled(pipeline: Pipeline, *, labels: int, skip: int = 0, flip: float = 0.
 
 
 def config_for(config: RewardModelConfig, labels: int) -> RewardModelConfig:
-    """The profile's settings for fewer labels: smaller batches, and passes until there are `LEAST_UPDATES` updates.
+    """The profile's settings for fewer labels: a lower rate, smaller batches, and passes until there are `LEAST_UPDATES` updates.
 
     At most `MOST_PASSES` passes; a fifth of the updates at most to warm up. Raises ValueError below one batch.
     """
@@ -71,7 +64,8 @@ def config_for(config: RewardModelConfig, labels: int) -> RewardModelConfig:
         raise ValueError(f"{labels} labels are less than one batch of {batch}")
     epochs = max(config.epochs, min(MOST_PASSES, math.ceil(LEAST_UPDATES / updates)))
     warmup = min(config.optimizer.warmup_steps, epochs * updates // 5)
-    optimizer = dataclasses.replace(config.optimizer, warmup_steps=warmup)
+    rate = config.optimizer.learning_rate * RATE_TIMES
+    optimizer = dataclasses.replace(config.optimizer, learning_rate=rate, warmup_steps=warmup)
     return RewardModelConfig(epochs=epochs, batch=batch, optimizer=optimizer)
 
 

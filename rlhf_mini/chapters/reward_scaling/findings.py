@@ -1,0 +1,203 @@
+"""What the grid shows, seed by seed: from kept cells to the few numbers that the chapter's claims are about.
+
+Gold is counted from the start's and in units of its deviation over the start's answers, d is √KL, in √nats.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from rlhf_mini.chapters.reward_scaling import choosing, optimisation, plan
+from rlhf_mini.chapters.reward_scaling.transfer import transferred
+from rlhf_mini.evaluation.best_of_n import best_of_n_kl_bound
+from rlhf_mini.pipeline import Pipeline
+
+Found = dict[str, Any]
+NEAR_CHANCE = 0.65  # of pairs whose gold differs, ordered as gold does
+
+
+def of_cell(pipeline: Pipeline, experiment: str, name: str) -> Found:
+    """The numbers of one cell of the grid, measured if they are not kept."""
+    return plan.find(pipeline.profile, experiment, name).measured(pipeline)
+
+
+def _by_labels(pipeline: Pipeline, experiment: str) -> dict[int, Found]:
+    profile = pipeline.profile
+    return {
+        labels: of_cell(pipeline, experiment, plan.name_of(profile, 1, labels))
+        for labels in plan.label_counts(profile)
+    }
+
+
+def _by_width(pipeline: Pipeline, experiment: str) -> dict[int, Found]:
+    profile, most = pipeline.profile, plan.label_counts(pipeline.profile)[-1]
+    return {
+        plan.width_of(profile, share): of_cell(pipeline, experiment, plan.name_of(profile, share, most))
+        for share in plan.SHARES
+    }
+
+
+def proxies(pipeline: Pipeline) -> Found:
+    """`labels N` and `width W`: how often a proxy orders a held-out pair as gold does; `near chance`, how many cells do not."""
+    labels, widths = _by_labels(pipeline, "proxies"), _by_width(pipeline, "proxies")
+    grid = [cell for cell in plan.cells(pipeline.profile) if cell.experiment == "proxies"]
+    every = [cell.measured(pipeline)["gold_accuracy"] for cell in grid]
+    return {
+        **{f"labels {count}": told["gold_accuracy"] for count, told in labels.items()},
+        **{f"width {width}": told["gold_accuracy"] for width, told in widths.items()},
+        "near chance": float(sum(right < NEAR_CHANCE for right in every)),
+        "cells": float(len(every)),
+    }
+
+
+def peaks(pipeline: Pipeline, *, experiment: str) -> Found:
+    """`gold …` of the highest point measured, `turn …` its d, `end …` the gold of the last, by labels and by width."""
+    found: Found = {}
+    for kind, told in (
+        ("labels", _by_labels(pipeline, experiment)),
+        ("width", _by_width(pipeline, experiment)),
+    ):
+        for size, curve in told.items():
+            highest = int(np.argmax(curve["gold"]))
+            found |= {
+                f"gold {kind} {size}": curve["gold"][highest],
+                f"turn {kind} {size}": float(np.sqrt(max(curve["kl"][highest], 0.0))),
+                f"end {kind} {size}": curve["gold"][-1],
+            }
+    return found
+
+
+def forms(pipeline: Pipeline, *, experiment: str) -> Found:
+    """How well Gao's form tells the curves of an experiment: over all its cells, and over those that turn.
+
+    - `cells`, and of them `turning`: whose last point lies lower than the highest by more than a tenth of a deviation;
+    - `median r2`, `median held out`, and `above 0.9`, the share of held-out R² above 0.9; `turning …` the same of those;
+    - `favoured`, the share in which AICc prefers it to all rivals.
+    """
+    cells = [cell for cell in plan.cells(pipeline.profile) if cell.experiment == experiment]
+    told = [found for found in (cell.measured(pipeline) for cell in cells) if "r2_held_out" in found]
+    turning = [found for found in told if found["gold"][-1] < max(found["gold"]) - 0.1]
+    ours = "d (α − β d)" if experiment.startswith(("best", "ensembles, best")) else "d (α − β log d)"
+    found: Found = {"cells": float(len(told)), "turning": float(len(turning))}
+    for prefix, some in (("", told), ("turning ", turning)):
+        if some:
+            held_out = np.array([one["r2_held_out"] for one in some])
+            found |= {
+                f"{prefix}median r2": float(np.median([one["r2"] for one in some])),
+                f"{prefix}median held out": float(np.median(held_out)),
+                f"{prefix}above 0.9": float((held_out > 0.9).mean()),
+                f"{prefix}favoured": float(np.mean([one["favoured"] == ours for one in some])),
+            }
+    return found
+
+
+def far_and_near(pipeline: Pipeline) -> Found:
+    """PPO beside best-of-n, by the same proxies: nats at the highest gold, and gold where the proxy says the same.
+
+    `kl …` and `gold …` at the highest point of each; `apart`, the largest difference in gold, over the proxies, at the proxy's
+    score half-way up the shorter of the two curves.
+    """
+    found: Found = {}
+    apart = []
+    by_ppo, by_choice = _by_labels(pipeline, "ppo"), _by_labels(pipeline, "best of n")
+    for labels, run in by_ppo.items():
+        curve = by_choice[labels]
+        for name, told in (("ppo", run), ("best of n", curve)):
+            highest = int(np.argmax(told["gold"]))
+            found |= {
+                f"kl {name} {labels}": told["kl"][highest],
+                f"gold {name} {labels}": told["gold"][highest],
+            }
+        score = min(max(run["proxy"]), max(curve["proxy"])) / 2
+        apart.append(_gold_at(run, score) - _gold_at(curve, score))
+    return {**found, "apart": float(np.abs(apart).max())}
+
+
+def _gold_at(told: Mapping[str, Any], score: float) -> float:
+    order = np.argsort(told["proxy"])
+    return float(np.interp(score, np.array(told["proxy"])[order], np.array(told["gold"])[order]))
+
+
+def naive(pipeline: Pipeline) -> Found:
+    """`transfer.transferred` of the runs of PPO without a penalty."""
+    cells = [cell for cell in plan.cells(pipeline.profile) if cell.experiment == "ppo"]
+    return dict(transferred({cell.name: cell.measured(pipeline) for cell in cells}))
+
+
+def checkpoints(pipeline: Pipeline) -> Found:
+    """The mean regret of each rule over the runs of PPO without a penalty, and what it pays in gold labels."""
+    cells = [cell for cell in plan.cells(pipeline.profile) if cell.experiment == "ppo"]
+    told = [choosing.regrets(pipeline.measured(optimisation.run, **cell.settings)) for cell in cells]
+    return {name: float(np.mean([one[name] for one in told])) for name in told[0]}
+
+
+def penalty(pipeline: Pipeline) -> Found:
+    """What a KL penalty does to the frontier: highest gold, its nats, and the gold and nats of the end, for each weight.
+
+    `gold 0` and so on are of the run without a penalty against the same proxy.
+    """
+    profile = pipeline.profile
+    labels = plan.penalised(profile)
+    name = plan.name_of(profile, 1, labels)
+    runs = {0.0: of_cell(pipeline, "ppo", name)}
+    for weight in plan.KL_WEIGHTS:
+        runs[weight] = of_cell(pipeline, "ppo, KL penalty", f"{name}, β = {weight:g}")
+    found: Found = {}
+    for weight, told in runs.items():
+        highest = int(np.argmax(told["gold"]))
+        found |= {
+            f"gold {weight:g}": told["gold"][highest],
+            f"kl {weight:g}": told["kl"][highest],
+            f"end {weight:g}": told["gold"][-1],
+            f"end kl {weight:g}": told["kl"][-1],
+        }
+    return found
+
+
+def policies(pipeline: Pipeline) -> Found:
+    """The small policy beside the usual one, best-of-n by the same proxies: start, gain, gap and turn.
+
+    `gap …` is proxy less gold where gold is highest, both from the start; of gold in the usual policy's deviations.
+    """
+    profile, found = pipeline.profile, dict[str, float]()
+    for labels in plan.label_counts(profile):
+        name = plan.name_of(profile, 1, labels)
+        usual, small = (of_cell(pipeline, one, name) for one in ("best of n", "best of n, small policy"))
+        unit = small["deviation"] / usual["deviation"]
+        for who, told, scale in (("usual", usual, 1.0), ("small", small, unit)):
+            highest = int(np.argmax(told["gold"]))
+            found |= {
+                f"start {who}": told["start"],
+                f"gain {who} {labels}": told["gold"][highest] * scale,
+                f"gap {who} {labels}": told["proxy"][-1] - told["gold"][-1] * scale,
+                f"kl {who} {labels}": best_of_n_kl_bound(told["n"][highest]),
+            }
+    return found
+
+
+def ensembles(pipeline: Pipeline) -> Found:
+    """Highest and last gold of each way to put members together, by best-of-n and by PPO, with and without noise."""
+    found: Found = {}
+    for cell in plan.cells(pipeline.profile):
+        if cell.experiment.startswith("ensembles"):
+            told, kind = cell.measured(pipeline), cell.experiment.removeprefix("ensembles, ")
+            found |= {
+                f"gold {kind}, {cell.name}": max(told["gold"]),
+                f"end {kind}, {cell.name}": told["gold"][-1],
+            }
+    return found
+
+
+def rounds(pipeline: Pipeline) -> Found:
+    """Highest and last gold, and the nats of the end, of RLHF in one, two and four rounds."""
+    found: Found = {}
+    for cell in plan.cells(pipeline.profile):
+        if cell.experiment == "rounds":
+            told = cell.measured(pipeline)
+            found |= {
+                f"gold {cell.name}": max(told["gold"]),
+                f"end {cell.name}": told["gold"][-1],
+                f"end kl {cell.name}": told["kl"][-1],
+            }
+    return found
