@@ -15,7 +15,11 @@ from rlhf_mini.reader.picture import Picture, beside, new_figure, picture
 from rlhf_mini.reader.plots import Curve, finish, in_style, training_curves
 from rlhf_mini.reader.style import INK, role_colour
 
-NOISE, RARE, ATTACKED = 1.0, 0.01, 16  # deviation of the error; probability of the rare texts; n that an adversary knows of
+NOISE, RARE, ATTACKED = (
+    1.0,
+    0.01,
+    16,
+)  # deviation of the error; probability of the rare texts; n that an adversary knows of
 DISTANCE = "distance d = √KL from the reference (√nats)"
 KINDS: dict[str, Callable[[int], Case]] = {
     "regressional": lambda seed: goodhart.regressional(seed=seed, noise=NOISE),
@@ -85,7 +89,9 @@ def causal_figure() -> Picture:
             color=role_colour(role), fontweight="bold",
         )  # fmt: skip
     axes.set_ylim(0, 1.25 * told["gold chosen"])
-    finish(axes, xlabel="proxy: words in a text (mean)", ylabel="gold: how often one word is among them (mean)")
+    finish(
+        axes, xlabel="proxy: words in a text (mean)", ylabel="gold: how often one word is among them (mean)"
+    )
     return picture(
         figure,
         alt=f"Mean gold against mean proxy. The reference: {start[1]:.2f} at {start[0]:.2f} words. Its texts of full length, "
@@ -146,7 +152,8 @@ def forms_figure(*, alpha: float, beta: float, furthest: float) -> Picture:
     """Gao's two forms with the same coefficients side by side, up to a distance; a dot at each peak that lies before it."""
     best_of, reinforced = BestOfNForm(alpha, beta), ReinforcementForm(alpha, beta)
     return beside(
-        _form(best_of, "d (α − β d)", furthest=furthest), _form(reinforced, "d (α − β log d)", furthest=furthest)
+        _form(best_of, "d (α − β d)", furthest=furthest),
+        _form(reinforced, "d (α − β log d)", furthest=furthest),
     )
 
 
@@ -163,5 +170,7 @@ def _form(form: Form, name: str, *, furthest: float) -> Picture:
         axes.plot(peak.distance, peak.gold, "o", color=role_colour("gold"), markersize=8)
         told = f"it turns at d = {peak.distance:.2f}, {peak.kl:.1f} nats, where it is {peak.gold:.2f}"
     finish(axes, xlabel=DISTANCE, ylabel=f"R(d) = {name} (unit of gold)")
-    told = f"With α = {form.alpha:g} and β = {form.beta:g} {told}, and ends at {golds[-1]:.2f}".replace("-", "−")
+    told = f"With α = {form.alpha:g} and β = {form.beta:g} {told}, and ends at {golds[-1]:.2f}".replace(
+        "-", "−"
+    )
     return picture(figure, alt=f"The form {name} from 0 to {furthest:g}. {told}.", caption=f"{told}.")
