@@ -34,6 +34,7 @@ def test_the_wrong_one_has_one_zero_and_unit_for_all():
     raw = torch.tensor([[0.0, 2.0], [100.0, 102.0]])
     told = bug_hunt.normalised_wrong(raw, raw)
     assert float(told.mean()) == pytest.approx(0.0, abs=1e-6)
+    assert float(told.std()) == pytest.approx(1.0)
     assert torch.equal(told.argmin(0), torch.tensor([0, 0]))
     # of a single model the two are one
     alone = numbers(1, 9)

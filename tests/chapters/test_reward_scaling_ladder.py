@@ -176,7 +176,7 @@ def test_the_real_rung_looks_at_four_and_at_its_error(curve, miniature):
     assert asked[0]["proxies"] == [plan.proxy_settings(miniature, 1, most)]
     assert asked[0]["pool"] == plan.pool_settings(miniature)
     for spoilt in (
-        {"gold": [0.0, 0.4, 0.05, 0.4]},
+        {"gold": [0.0, 0.4, 0.05, 0.4], "gold_error": [0.0, 0.01, 0.01, 0.01]},
         {"gold": [0.0, 0.4, -0.4, 0.4]},
         {"gold_error": [0.0, 0.05, 0.2, 0.05]},
     ):

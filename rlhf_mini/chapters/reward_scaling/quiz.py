@@ -7,7 +7,7 @@ QUIZ = (
         ask="“Reward = α · score + β · KL”, α and β being weights: what has that to do with Gao et al.?",
         options=(
             (
-                "It is their law, with α and β chosen by whoever trains.",
+                "It is their law for the gold of any run, with α and β as weights that whoever trains the policy sets beforehand.",
                 "Their α and β are chosen by nobody. They are fitted, to gold that was measured, one pair of them for each proxy and each way of optimising.",
             ),
             (
@@ -47,7 +47,7 @@ QUIZ = (
         ask="What is the distance d = √KL a distance from, and what does a large one say?",
         options=(
             (
-                "From the true distribution: the smaller, the better the model.",
+                "From the true distribution of good answers: the smaller it is, the more of them the policy has learned, and the better it is.",
                 "That would be a cross-entropy against data. Nobody knows the distribution of the best answers.",
             ),
             (
@@ -77,8 +77,8 @@ QUIZ = (
                 "Yes, with policies of 1.2 and 6 billion parameters: a smaller gain, about the same gap between proxy and gold, and the peak at about the same KL.",
             ),
             (
-                "Reward models of 10⁷, 10⁸ and 10⁹ parameters, trained on a data set of 90,000.",
-                "The powers of ten are probably ticks on an axis. Sizes went from 3 million to 3 billion, and 90,000 were the training part of 100,000 comparisons.",
+                "That the largest of three reward models, of 10⁷, 10⁸ and 10⁹ parameters, needs the whole data set of 90,000 comparisons.",
+                "The powers of ten are probably ticks on an axis. Sizes went from 3 million to 3 billion, all of them were trained on the same comparisons, and 90,000 were the training part of 100,000.",
             ),
             (
                 "A KL penalty moves the peak of gold upwards.",
