@@ -16,8 +16,8 @@ from rlhf_mini.pipeline import Pipeline
 from rlhf_mini.reader import BugHunt, Picture, Question, beside
 
 PASS_RATES = (0.02, 0.02, 0.05, 0.05, 0.1, 0.3, 0.6, 0.9)  # of eight prompts before training
-GROUP, STEPS = 8, 160
-LOOKS = (1, *range(20, STEPS + 1, 20))
+GROUP, STEPS = 8, 80
+LOOKS = (1, *range(10, STEPS + 1, 10))
 MEASURES = ("step", "loss", "size", "teaching", "promised", "pass_rate", "hardest")
 Advantages = Callable[..., Tensor]
 
@@ -45,6 +45,7 @@ class Way:
     advantages: Advantages = advantages_right
     coin: bool = False
     easy: bool = False
+    group: int = GROUP
     rate: float = 0.05
 
 
@@ -54,7 +55,7 @@ WAYS: Mapping[str, Way] = {
     "the verifier tosses a coin": Way(coin=True),
     "all prompts are even": Way(easy=True),
     "the rate is far too small": Way(rate=1e-5),
-    "the rate is far too large": Way(rate=2.0),
+    "groups of two": Way(group=2),
 }
 SUSPECTS = tuple(WAYS)[2:]
 
@@ -80,8 +81,9 @@ def symptoms(pipeline: Pipeline, *, way: str) -> dict[str, Any]:
     """GRPO on eight prompts of the toy language, by one of `WAYS`; lists of one number a look.
 
     What the training logs, each before the step: `loss`; `size`, the norm of its gradient; `teaching`, the share of
-    groups with an advantage that is not 0. What it does not know: `promised`, the share that should have one by the
-    exact pass rates; `pass_rate`, these on average over prompts, and `hardest`, over the four hardest.
+    prompts with an answer whose advantage is not 0. What it does not know, after the step: `promised`, the share that
+    should have one by the exact pass rates; `pass_rate`, these on average over prompts, and `hardest`, over the four
+    hardest.
     """
     settings, method = WAYS[way], grpo_method()
     policy = Tables((0.5,) * len(PASS_RATES) if settings.easy else PASS_RATES)
@@ -90,7 +92,7 @@ def symptoms(pipeline: Pipeline, *, way: str) -> dict[str, Any]:
 
     def draws() -> Iterator[tuple[Tensor, Tensor]]:
         """Rounds: every prompt once, then every prompt again; the numbers of prompts and of texts."""
-        prompts = torch.arange(len(PASS_RATES)).repeat(GROUP)
+        prompts = torch.arange(len(PASS_RATES)).repeat(settings.group)
         while True:
             chances = policy().detach().sum(2).exp()
             yield prompts, torch.multinomial(chances[prompts], 1, generator=generator)[:, 0]
@@ -100,17 +102,17 @@ def symptoms(pipeline: Pipeline, *, way: str) -> dict[str, Any]:
         rewards = right[texts]
         if settings.coin:
             rewards = torch.randint(2, rewards.shape, generator=generator).double()
-        advantages = settings.advantages(rewards, group=GROUP)
+        advantages = settings.advantages(rewards, group=settings.group)
         logp, response = policy()[prompts, texts], LANGUAGE.response[texts]
         loss = method.average(method.policy_term(logp, logp.detach(), advantages, response), response)
-        teaching = (advantages.view(GROUP, -1) != 0).any(0).double().mean()
+        teaching = (advantages.view(settings.group, -1) != 0).any(0).double().mean()
         return loss, {"teaching": teaching}
 
     @torch.no_grad()
     def look(step: int, entry: dict[str, Any]) -> None:
         if step in LOOKS:
             rates = policy().sum(2).exp() @ right
-            promised = 1 - rates**GROUP - (1 - rates) ** GROUP
+            promised = 1 - rates**settings.group - (1 - rates) ** settings.group
             entry |= {
                 "step": step,
                 "size": entry["grad_norm"],
@@ -123,3 +125,84 @@ def symptoms(pipeline: Pipeline, *, way: str) -> dict[str, Any]:
     history = fit(policy, draws(), loss_fn, optimizer=optimizer, steps=STEPS, hooks=[look], description=way)
     looked = [entry for entry in history if "step" in entry]
     return {name: [entry[name] for entry in looked] for name in MEASURES}
+
+
+def readings(pipeline: Pipeline) -> dict[str, float]:
+    """Where every training ended, measured once, in flat names: `loss wrong`, `teaching right` and so on."""
+    runs = {way: pipeline.measured(symptoms, way=way) for way in WAYS}
+    first = {f"promised first {way}": run["promised"][0] for way, run in runs.items()}
+    return {**ends_of(runs, MEASURES[1:]), **first}
+
+
+def told(found: Mapping[str, float]) -> str:
+    """The symptoms of each training as lines of one width, from `readings`."""
+    lines = [f"{'':28}{'loss':>6}{'gradient':>10}{'teaching':>10}{'promised':>10}{'passed':>8}{'hardest':>7}"]
+    for way in WAYS:
+        name = {"wrong": "the colleague's training", "right": "ours"}.get(way, way)
+        loss, size, teaching, promised, rate, hardest = (found[f"{key} {way}"] for key in MEASURES[1:])
+        lines.append(
+            f"{name:28}{abs(loss):6.2f}{size:10.3f}{teaching:10.0%}{promised:10.0%}{rate:8.2f}{hardest:7.2f}"
+        )
+    return "\n".join(lines)
+
+
+def symptom_figures(wrong: list[dict[str, Any]], right: list[dict[str, Any]]) -> Picture:
+    """The share of prompts that teach and the pass rate of the hardest, along training; one mapping a seed."""
+    panels = {
+        "teaching": ("share of prompts that teach", "prompts with an advantage that is not 0"),
+        "hardest": ("pass rate of the four hardest prompts", "pass rate of the four hardest prompts"),
+    }
+    return beside(
+        *two_trainings(wrong, right, panels, names=("theirs", "ours"), training=f"{STEPS} steps of GRPO")
+    )
+
+
+SUSPECT = Question(
+    ask=(
+        "The loss reads 0 and its gradient does not. Every prompt teaches in every step, though by its pass rate every second "
+        "one should have all of its answers right or all wrong. The pass rate rises, more slowly than ours, and most slowly "
+        "for the hardest prompts. Who did it?"
+    ),
+    options=(
+        (
+            "The verifier tosses a coin.",
+            "Then nearly every prompt would teach, as here. But nothing could be learned from it, and the pass rate rises.",
+        ),
+        (
+            "All prompts are even, so that no group is without spread.",
+            "Then so many groups with spread would be promised, too. Here they are not.",
+        ),
+        (
+            "The learning rate is far too small.",
+            "Then the pass rate would stay where it was, and as many prompts would teach as are promised to.",
+        ),
+        (
+            "The groups are too small.",
+            "Small groups are without spread more often, not less. The share that teaches would be lower, and agree with what is promised.",
+        ),
+        (
+            "The groups are not those of one prompt.",
+            "Yes. Answers to different prompts, easy and hard, nearly always differ in their reward. What an answer is then compared with is how hard the others' prompts are.",
+        ),
+    ),
+    right=4,
+)
+
+BUG_HUNT = BugHunt(
+    title="A run without a single wasted group, in which the hard prompts are learned too slowly",
+    wrong=advantages_wrong,
+    right=advantages_right,
+    explanation=(
+        "The answers were drawn in rounds: each prompt once, then each prompt again. So the answers to one prompt stand P places "
+        "apart, and view(-1, group) cuts the row into groups of neighbours: one answer to each of several prompts. The shape is "
+        "right, the advantages of each group add up to 0, and so the loss reads 0. An answer is now good if its prompt is easier "
+        "than the others in the row. On average over draws this is still a baseline, because it does not depend on what the "
+        "answer says, and so the policy learns; but it is one that knows nothing of the prompt, the wrong answers to a hard "
+        "prompt are pushed down one and all, and the noise drowns what little a rare right answer teaches. With as many answers "
+        "a prompt as prompts, not even the number of groups gives it away. Two guards: the advantages of the answers to one "
+        "prompt must add up to 0, and the share of groups without spread must be about p^G + (1 − p)^G. The library's Groups "
+        "refuses groups whose prompts differ."
+    ),
+    source="R1-V issue 67, which reports completions that alternate between prompts, and rewards that are grouped as if they did not",
+    link="https://github.com/StarsfieldAI/R1-V/issues/67",
+)
