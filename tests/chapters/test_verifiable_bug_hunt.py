@@ -1,4 +1,4 @@
-"""Chapter 12's bug hunt: what the bug does to advantages, what suspects do, and what the notebook shows of it."""
+"""Chapter 12's bug hunt: what the bug does to advantages, what suspects do, and what is shown of it."""
 
 import pytest
 import torch

@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from rlhf_mini.chapters.verifiable import ladder, toy
-from rlhf_mini.estimators import batch_mean_advantages
-from rlhf_mini.methods import groups as groups_module
+from rlhf_mini.estimators import batch_mean_advantages, group_scaled_advantages
 from rlhf_mini.methods.group_methods import grpo_method
 from rlhf_mini.worlds.sums_verifier import GAPS, answer_mentioned
 
@@ -86,16 +85,9 @@ def test_the_trainings_hold(sums, rung):
 
 
 @pytest.mark.slow  # the shorter of them again, with a bug
-def test_one_sum_is_not_learned_from_a_coin(sums, monkeypatch):
-    def tossed(parts, sequences):
-        coin = torch.Generator().manual_seed(0)
-        return {name: torch.randint(2, (len(sequences),), generator=coin).float() for name in parts}
-
-    verified = groups_module.score_parts
-    monkeypatch.setattr(groups_module, "score_parts", tossed)
-    usual = ladder.SmallSums.parts
-    monkeypatch.setattr(ladder.SmallSums, "parts", lambda self: {"answer": usual(self)["answer"]})
-    assert verified is not tossed
+def test_one_sum_is_not_learned_with_the_sign_turned_round(sums, monkeypatch):
+    method = ladder.replace(grpo_method(), advantage=lambda rewards: -group_scaled_advantages(rewards))
+    monkeypatch.setattr(ladder, "grpo_method", lambda: method)
     assert not ladder.one_sum(sums)[0]
 
 
