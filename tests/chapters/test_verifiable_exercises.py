@@ -119,7 +119,7 @@ def test_the_quiz_is_no_giveaway_and_its_numbers_are_right():
 
 
 def test_the_drawing_by_hand():
-    """The spread of 1, 0, 0, 0 is ½, with G − 1 under the root; ρ = 0.6/0.4, 1, 0.45/0.5, the first clipped."""
+    """The spread of 1, 0, 0, 0 is ½, with G − 1 under the root; ρ = 0.6/0.4 (clipped), 1 and 0.45/0.5."""
     found = flow.numbers()
     assert found["advantages"][0].tolist() == pytest.approx([1.5, -0.5, -0.5, -0.5], abs=1e-3)
     assert found["ratio"][0].tolist() == pytest.approx([1.5, 1.0, 0.9])

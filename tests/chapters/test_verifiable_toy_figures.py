@@ -36,7 +36,7 @@ def test_parting_and_own_ways_end_where_they_end():
 
 
 def test_the_slopes_of_the_penalties():
-    """k3's is 1 − π_ref/π: far below the reference it pulls up without bound, far above down with 1 at most."""
+    """k3's is 1 − π_ref/π: far below the reference it pulls up without bound, far above with 1 at most."""
     shown = toy_figures.penalty_figure()
     assert "goes from −11.18 to 0.92" in shown.text  # 1 − e^2.5 and 1 − e^−2.5
     assert set(toy_kl.PENALTIES) >= {"k1", "k2", "k3"}
