@@ -200,7 +200,7 @@ def nothing_to_learn(sums: SmallSums) -> Seen:
         generator=sums.generator(),
     )
     pairs = zip(policy.parameters(), sums.start.parameters(), strict=True)
-    moved = max(float((new - old).abs().max()) for new, old in pairs)
+    moved = max(float((new - old).detach().abs().max()) for new, old in pairs)
     return moved == 0, f"weights moved by {moved:.0e}"
 
 
