@@ -41,18 +41,18 @@ def found():
 def test_the_symptoms_tell_the_bug_from_every_suspect(found):
     for way in bug_hunt.WAYS:
         assert abs(found[f"loss {way}"]) < 1e-12  # of no use to anybody
+    # Over the last ten steps of eight prompts each: a share of eighty has a standard error below 0.06.
     assert found["teaching wrong"] > found["promised wrong"] + 0.3
-    assert abs(found["teaching right"] - found["promised right"]) < 0.2
     assert found["hardest wrong"] < found["hardest right"] - 0.1
     assert found["pass_rate wrong"] < found["pass_rate right"] - 0.05
     coin, even, slow, two = bug_hunt.SUSPECTS
+    for way in ("right", even, slow, two):
+        assert abs(found[f"teaching {way}"] - found[f"promised {way}"]) < 0.18, way
     assert found[f"teaching {coin}"] > 0.8
     assert found[f"pass_rate {coin}"] < 0.4 < 0.7 < found["pass_rate wrong"]
     assert found[f"promised first {even}"] > 0.9 > 0.6 > found["promised first wrong"]
     assert found[f"pass_rate {slow}"] == pytest.approx(0.255, abs=1e-3)
-    assert abs(found[f"teaching {slow}"] - found[f"promised {slow}"]) < 0.4
-    assert found[f"promised {two}"] < 0.4
-    assert found[f"teaching {two}"] < 0.6
+    assert found[f"promised {two}"] < 0.3
 
 
 @pytest.mark.slow  # reads the same trainings

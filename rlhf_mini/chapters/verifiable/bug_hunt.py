@@ -1,5 +1,6 @@
 """The chapter's bug hunt: a GRPO step whose loss reads 0, as it should, and whose groups are hardly ever without spread."""
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -81,9 +82,9 @@ def symptoms(pipeline: Pipeline, *, way: str) -> dict[str, Any]:
     """GRPO on eight prompts of the toy language, by one of `WAYS`; lists of one number a look.
 
     What the training logs, each before the step: `loss`; `size`, the norm of its gradient; `teaching`, the share of
-    prompts with an answer whose advantage is not 0. What it does not know, after the step: `promised`, the share that
-    should have one by the exact pass rates; `pass_rate`, these on average over prompts, and `hardest`, over the four
-    hardest.
+    prompts with an answer whose advantage is not 0, over the steps since the last look. What it does not know:
+    `promised`, the share that should have one by the exact pass rates, over the same steps; `pass_rate`, these on
+    average over prompts, and `hardest`, over the four hardest.
     """
     settings, method = WAYS[way], grpo_method()
     policy = Tables((0.5,) * len(PASS_RATES) if settings.easy else PASS_RATES)
@@ -110,21 +111,22 @@ def symptoms(pipeline: Pipeline, *, way: str) -> dict[str, Any]:
 
     @torch.no_grad()
     def look(step: int, entry: dict[str, Any]) -> None:
-        if step in LOOKS:
-            rates = policy().sum(2).exp() @ right
-            promised = 1 - rates**settings.group - (1 - rates) ** settings.group
-            entry |= {
-                "step": step,
-                "size": entry["grad_norm"],
-                "promised": float(promised.mean()),
-                "pass_rate": float(rates.mean()),
-                "hardest": float(rates[:4].mean()),
-            }
+        rates = policy().sum(2).exp() @ right
+        promised = 1 - rates**settings.group - (1 - rates) ** settings.group
+        entry |= {"step": step, "size": entry["grad_norm"], "promised": float(promised.mean())}
+        entry |= {"pass_rate": float(rates.mean()), "hardest": float(rates[:4].mean())}
 
     optimizer = OptimizerConfig(learning_rate=settings.rate)
     history = fit(policy, draws(), loss_fn, optimizer=optimizer, steps=STEPS, hooks=[look], description=way)
-    looked = [entry for entry in history if "step" in entry]
-    return {name: [entry[name] for entry in looked] for name in MEASURES}
+    since = [history[before:step] for before, step in itertools.pairwise((0, *LOOKS))]
+    return {name: [_seen(name, entries) for entries in since] for name in MEASURES}
+
+
+def _seen(name: str, entries: list[dict[str, Any]]) -> float:
+    """What is told at a look: two shares as means over the steps since the last one, anything else as it is now."""
+    if name in ("teaching", "promised"):
+        return sum(entry[name] for entry in entries) / len(entries)
+    return entries[-1][name]
 
 
 def readings(pipeline: Pipeline) -> dict[str, float]:
@@ -136,12 +138,12 @@ def readings(pipeline: Pipeline) -> dict[str, float]:
 
 def told(found: Mapping[str, float]) -> str:
     """The symptoms of each training as lines of one width, from `readings`."""
-    lines = [f"{'':28}{'loss':>6}{'gradient':>10}{'teaching':>10}{'promised':>10}{'passed':>8}{'hardest':>7}"]
+    lines = [f"{'':27}{'loss':>6}{'gradient':>10}{'teaching':>9}{'promised':>9}{'passed':>8}{'hardest':>9}"]
     for way in WAYS:
         name = {"wrong": "the colleague's training", "right": "ours"}.get(way, way)
         loss, size, teaching, promised, rate, hardest = (found[f"{key} {way}"] for key in MEASURES[1:])
         lines.append(
-            f"{name:28}{abs(loss):6.2f}{size:10.3f}{teaching:10.0%}{promised:10.0%}{rate:8.2f}{hardest:7.2f}"
+            f"{name:27}{abs(loss):6.2f}{size:10.3f}{teaching:9.0%}{promised:9.0%}{rate:8.2f}{hardest:9.2f}"
         )
     return "\n".join(lines)
 
