@@ -7,6 +7,7 @@ so is the mean of an estimate that is made from n tries.
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from rlhf_mini.evaluation.pass_at_k import majority_at_k, majority_vote, pass_at_k
 
@@ -67,13 +68,13 @@ def estimates(problem: str, *, tries: int = TRIES) -> dict[str, list[float]]:
     `exact pass` and `exact majority`.
     """
     chances, sizes = PROBLEMS[problem], range(1, tries + 1)
-    estimators: dict[str, Callable[[list[int], int], float]] = {
-        "pass": lambda drawn, k: pass_at_k(drawn.count(TRUTH), tries, k=k),
-        "plugged in": lambda drawn, k: plugged_in(drawn.count(TRUTH), tries, k=k),
-        "majority": lambda drawn, k: majority_at_k(drawn, TRUTH, k=k),
+    estimators: dict[str, Callable[[int, list[int]], float]] = {
+        "pass": lambda k, drawn: pass_at_k(drawn.count(TRUTH), tries, k=k),
+        "plugged in": lambda k, drawn: plugged_in(drawn.count(TRUTH), tries, k=k),
+        "majority": lambda k, drawn: majority_at_k(drawn, TRUTH, k=k),
     }
     found = {
-        name: [over_tries(chances, tries, lambda drawn, k=k, e=estimate: e(drawn, k)) for k in sizes]
+        name: [over_tries(chances, tries, partial(estimate, k)) for k in sizes]
         for name, estimate in estimators.items()
     }
     return {
