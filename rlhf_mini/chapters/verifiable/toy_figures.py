@@ -54,6 +54,7 @@ def group_frames() -> Picture:
                 ),
                 training_curves(
                     [missed],
+                    levels=[Level("", 0.0)],
                     xlabel="pass rate p of the prompt",
                     ylabel="share of groups that teach nothing",
                     alt=f"The share of groups of {group} whose answers are all right or all wrong: "
