@@ -39,7 +39,9 @@ def larger_first(text: str) -> float:
     0.5
     """
     steps = read_solution(text).steps
-    return sum(step.terms[0] >= max(step.terms[1:2], default=0) for step in steps) / len(steps) if steps else 0.0
+    return (
+        sum(step.terms[0] >= max(step.terms[1:2], default=0) for step in steps) / len(steps) if steps else 0.0
+    )
 
 
 def pairs(pipeline: Pipeline, *, test: bool = False) -> tuple[list[str], list[str], list[str]]:
@@ -49,7 +51,7 @@ def pairs(pipeline: Pipeline, *, test: bool = False) -> tuple[list[str], list[st
     """
     purpose = f"chapter 12 pairs{' test' if test else ''}"
     count, rng, generator = TEST_PAIRS if test else PAIRS, pipeline.rng(purpose), pipeline.generator(purpose)
-    prompts = [problem.text for problem in rng.choices(problems(pipeline), k=count)]
+    prompts = [problem.text for problem in rng.choices(problems(pipeline, "asked"), k=count)]
     policy = start_of(pipeline, SOURCE)
     first, second = (
         answer(policy, tokenizer(), prompts, max_new_tokens=MAX_NEW_TOKENS, generator=generator)

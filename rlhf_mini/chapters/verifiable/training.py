@@ -29,7 +29,7 @@ from rlhf_mini.models import copy_of, freeze, new_reward_model
 from rlhf_mini.pipeline import Pipeline
 
 ITERATIONS = 40
-ANSWERS, SAMPLES = 128, 8  # of an iteration, and to each prompt
+ANSWERS, SAMPLES = 64, 8  # of an iteration, and to each prompt
 RATE, RATE_OF_CRITIC = 1e-3, 1e-3
 WARM = 5  # of PPO's iterations go to its critic alone
 PREFERENCE = "preference"
@@ -93,7 +93,7 @@ def reward_parts(pipeline: Pipeline, reward: Mapping[str, float]) -> dict[str, P
 def asked(pipeline: Pipeline) -> list[list[int]]:
     """The prompts of every training, encoded."""
     words = tokenizer()
-    return [encode_prompt(words, problem.text) for problem in problems(pipeline)]
+    return [encode_prompt(words, problem.text) for problem in problems(pipeline, "asked")]
 
 
 def in_groups(
