@@ -84,6 +84,18 @@ def test_the_truth_is_logged_and_not_paid_for(short):
     assert weighted_sum(parts, scores).tolist() == pytest.approx([2.2, 0.2 + 2 * 0.5, 0.0])
 
 
+def test_answers_are_read_once_and_read_anew(monkeypatch):
+    texts, reading, seen = [RIGHT, WRONG], training.Reading(), []
+    first, second = (pack_texts(tokenizer(), ["27+58"] * 2, each) for each in (texts, texts[::-1]))
+    right, form = (reading.score(choices.REWARDS[name]) for name in ("answer right", "in form"))
+    monkeypatch.setattr(reading, "_read", lambda rows, _real=reading._read: seen.append(rows) or _real(rows))
+    assert right(first).tolist() == [1.0, 0.0]
+    assert form(first).tolist() == [1.0, 1.0]
+    assert right(second).tolist() == [0.0, 1.0]
+    assert right(first).tolist() == [1.0, 0.0]
+    assert [rows is first for rows in seen] == [True, False, True]
+
+
 @pytest.mark.slow  # tiny trainings
 def test_the_learned_taste_is_a_reward_without_gradient(short):
     packed = pack_texts(tokenizer(), ["27+58"] * 2, [RIGHT, WRONG])
@@ -119,7 +131,7 @@ def test_every_run_draws_as_many_answers(short, monkeypatch, method):
 @pytest.mark.slow  # tiny trainings
 def test_an_untouched_policy_is_the_start(short):
     policy = training.policy_of(short, rate=1e-12)
-    start = starts.start_of(short, starts.HALF_RIGHT)
+    start = starts.start_of(short, starts.READER)
     pairs = zip(policy.parameters(), start.parameters(), strict=True)
     assert all(torch.allclose(one, other, atol=1e-6) for one, other in pairs)
     moved = training.policy_of(short, rate=1e-2, reward={"in form": 1.0, "steps counted": 1.0})
@@ -222,8 +234,8 @@ def test_a_log_in_short():
 def test_what_is_said_of_runs_and_starts(short):
     told = runs.outcome(short, rehearsal=True)
     assert {"answer_right", "entropy_last", "seconds"} <= set(told)
-    assert set(runs.start_outcome(short, start=starts.HALF_RIGHT)) < set(told)
-    for curves in (runs.curves_of(short), runs.curves_of_start(short, start=starts.HALF_RIGHT)):
+    assert set(runs.start_outcome(short, start=starts.READER)) < set(told)
+    for curves in (runs.curves_of(short), runs.curves_of_start(short, start=starts.READER)):
         assert len(curves["pass"]) == len(curves["majority"]) == 3
 
 
@@ -257,14 +269,14 @@ def test_a_run_asks_for_what_it_is(monkeypatch):
             asked.append((told, settings))
             return {}
 
-    for one in (family.run("GRPO, reused"), family.run(family.start_name(starts.HALF_RIGHT))):
+    for one in (family.run("GRPO, reused"), family.run(family.start_name(starts.READER))):
         one.measured(Kept(), rehearsal=True)
         one.curves(Kept())
     assert asked == [
         (runs.outcome, {**family.REUSED, "rehearsal": True}),
         (runs.curves_of, family.REUSED),
-        (runs.start_outcome, {"start": starts.HALF_RIGHT, "rehearsal": True}),
-        (runs.curves_of_start, {"start": starts.HALF_RIGHT}),
+        (runs.start_outcome, {"start": starts.READER, "rehearsal": True}),
+        (runs.curves_of_start, {"start": starts.READER}),
     ]
 
 

@@ -85,7 +85,7 @@ def test_a_start_is_the_reader_unless_it_is_shown_more(light, monkeypatch):
 
     reader, half, other = (
         starts._loaded(light, light.kept(starts.reader)).get_input_embeddings().weight,
-        weights(starts.HALF_RIGHT),
+        weights(starts.READER),
         weights("hardly ever right"),
     )
     assert (reader == half).all()

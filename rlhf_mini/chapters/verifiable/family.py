@@ -9,7 +9,7 @@ from typing import Any
 
 from rlhf_mini.chapters.verifiable import runs
 from rlhf_mini.chapters.verifiable.choices import IN_REWARD, METHODS, NO_BOUND
-from rlhf_mini.chapters.verifiable.starts import HALF_RIGHT
+from rlhf_mini.chapters.verifiable.starts import READER
 from rlhf_mini.chapters.verifiable.training import PREFERENCE
 from rlhf_mini.pipeline import Pipeline
 
@@ -81,13 +81,13 @@ def _method(name: str) -> dict[str, Any]:
 
 
 SIZES = (2, 4, 8, 16, 32)
-GRADUAL = ("hardly ever right", "a fifth right", HALF_RIGHT)
+GRADUAL = ("hardly ever right", "a fifth right", READER)
 THINKING = ("answers alone", SPARSE, "steps once in five")
 STAGE_ONE = {"start": EITHER}
 MIXED = {"answer right": 1.0, PREFERENCE: 0.25}
 
 METHOD_RUNS = (
-    _start("methods", HALF_RIGHT),
+    _start("methods", READER),
     *(Run("methods", name, _method(name)) for name in METHODS),
     *(Run("methods, reused", reused_name(name), {**_method(name), **REUSED}) for name in METHODS),
 )
@@ -153,7 +153,7 @@ ALL = (
     *METHOD_RUNS, *KL_RUNS, *CLIP_RUNS, *AVERAGE_RUNS, *START_RUNS, *THINKING_RUNS, *FORMAT_RUNS, *GAP_RUNS,
     *STAGE_RUNS, *SIZE_RUNS,
 )  # fmt: skip
-CURVES = (start_name(HALF_RIGHT), OURS, reused_name(OURS))  # whose tries are counted
+CURVES = (start_name(READER), OURS, reused_name(OURS))  # whose tries are counted
 
 
 def run(name: str) -> Run:

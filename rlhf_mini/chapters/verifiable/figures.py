@@ -16,7 +16,7 @@ from rlhf_mini.chapters.verifiable.family import (
     reused_name,
     start_name,
 )
-from rlhf_mini.chapters.verifiable.starts import HALF_RIGHT
+from rlhf_mini.chapters.verifiable.starts import READER
 from rlhf_mini.evaluation import records_table
 from rlhf_mini.reader import Curve, Picture, beside, learning_curves, records, training_curves
 
@@ -163,5 +163,5 @@ def token_curves() -> Picture:
 
 def method_table(*, reused: bool = False) -> Picture:
     """The nine methods, with one step on every draw or with several."""
-    names = [reused_name(name) for name in METHODS] if reused else [start_name(HALF_RIGHT), *METHODS]
+    names = [reused_name(name) for name in METHODS] if reused else [start_name(READER), *METHODS]
     return table(names, METHOD_COLUMNS)

@@ -29,10 +29,10 @@ READ, SHOWN, ASKED = (
 )  # sums read by all, shown to a start of its own, and asked for in training
 ERROR_RATE, EPOCHS = 0.4, 12  # of what all have read
 LAST_EPOCHS, LAST_RATE = 3, 1e-3  # of what a start is shown last
-HALF_RIGHT = "half right"
+READER = "the reader"
 # What each start has been shown last, as in `demonstrations`; nothing is nothing.
 STARTS: Mapping[str, dict[str, Any]] = {
-    HALF_RIGHT: {},
+    READER: {},
     "a fifth right": {"error_rate": 0.8},
     "hardly ever right": {"error_rate": 0.97},
     "answers alone": {"error_rate": 0.2, "bare": 1.0},

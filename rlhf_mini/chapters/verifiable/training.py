@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from rlhf_mini.batch import Rollout
+from rlhf_mini.batch import Rollout, Sequences
 from rlhf_mini.chapters.small_sums import MAX_NEW_TOKENS, tokenizer
 from rlhf_mini.chapters.verifiable import taste
 from rlhf_mini.chapters.verifiable.choices import REWARDS, TRUTH, WITH_CRITIC, group_method
-from rlhf_mini.chapters.verifiable.starts import HALF_RIGHT, problems, start_of
+from rlhf_mini.chapters.verifiable.starts import READER, problems, start_of
 from rlhf_mini.data.tokenizer import encode_prompt
 from rlhf_mini.loop import OptimizerConfig
 from rlhf_mini.methods.answers import Drawing, text_score
@@ -27,15 +27,16 @@ from rlhf_mini.methods.reward_parts import Part, score_parts, weighted_sum
 from rlhf_mini.methods.rollouts import Score
 from rlhf_mini.models import copy_of, freeze, new_reward_model
 from rlhf_mini.pipeline import Pipeline
+from rlhf_mini.worlds.sums_verifier import TextReward
 
 ITERATIONS = 40
 ANSWERS, SAMPLES = 64, 8  # of an iteration, and to each prompt
-RATE, RATE_OF_CRITIC = 1e-3, 1e-3
+RATE, RATE_OF_CRITIC = 3e-4, 1e-3
 WARM = 5  # of PPO's iterations go to its critic alone
 PREFERENCE = "preference"
 # What a run does unless it says otherwise; `minibatch` None is all answers at once.
 USUAL: Mapping[str, Any] = {
-    "start": HALF_RIGHT,
+    "start": READER,
     "reward": {"answer right": 1.0},
     "method": "GRPO",
     "changes": {},
@@ -79,15 +80,38 @@ def beginning(pipeline: Pipeline, start: str | Mapping[str, Any]) -> PreTrainedM
     return freeze(AutoModelForCausalLM.from_pretrained(folder)).to(pipeline.device)
 
 
+class Reading:
+    """The words of the answers that were asked about last, read once for all rewards that look at them."""
+
+    def __init__(self) -> None:
+        self._of: Sequences | None = None
+        self._pairs: list[tuple[str, str]] = []
+        self._read = text_score(tokenizer(), self._note)
+
+    def _note(self, prompt: str, text: str) -> float:
+        self._pairs.append((prompt, text))
+        return 0.0
+
+    def score(self, reward: TextReward) -> Score:
+        """A reward on words as a reward on sequences."""
+
+        def score(sequences: Sequences) -> torch.Tensor:
+            if sequences is not self._of:
+                self._of, self._pairs = sequences, []
+                self._read(sequences)
+            return torch.tensor([reward(*pair) for pair in self._pairs])
+
+        return score
+
+
 def reward_parts(pipeline: Pipeline, reward: Mapping[str, float]) -> dict[str, Part]:
     """The parts of a reward with their weights, and the truth at the weight 0."""
-    words = tokenizer()
-
-    def score(name: str) -> Score:
-        return taste.preference(pipeline) if name == PREFERENCE else text_score(words, REWARDS[name])
-
+    reading = Reading()
     weights = {**reward, **{name: 0.0 for name in TRUTH if name not in reward}}
-    return {name: Part(score(name), weight) for name, weight in weights.items()}
+    return {
+        name: Part(taste.preference(pipeline) if name == PREFERENCE else reading.score(REWARDS[name]), weight)
+        for name, weight in weights.items()
+    }
 
 
 def asked(pipeline: Pipeline) -> list[list[int]]:
@@ -136,7 +160,7 @@ def with_critic(
     """PPO with a critic of the policy's size, whose first `WARM` iterations the policy does not learn in."""
     parts, prompts, words = reward_parts(pipeline, settings["reward"]), asked(pipeline), tokenizer()
 
-    def score(sequences: Any) -> torch.Tensor:
+    def score(sequences: Sequences) -> torch.Tensor:
         return weighted_sum(parts, score_parts(parts, sequences))
 
     def config(iterations: int, rate: float) -> PPOConfig:
