@@ -24,6 +24,7 @@ WITH_CRITIC = "PPO with a critic"
 METHODS = (*named_methods(longest=MAX_NEW_TOKENS), WITH_CRITIC)
 NO_BOUND = 1e9  # a ratio that is never reached
 IN_REWARD = "in the reward"
+PREFERENCE = "preference"  # a reward that a model has learned, in `taste`
 PENALTIES: Mapping[str, Penalty] = {"k1": k1_penalty, "k2": k2_penalty, "k3": k3_penalty}
 AVERAGES: Mapping[str, Average] = {
     "per answer": sequence_mean,

@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rlhf_mini.chapters.verifiable import runs
-from rlhf_mini.chapters.verifiable.choices import IN_REWARD, METHODS, NO_BOUND
+from rlhf_mini.chapters.verifiable.choices import IN_REWARD, METHODS, NO_BOUND, PREFERENCE
 from rlhf_mini.chapters.verifiable.starts import READER
-from rlhf_mini.chapters.verifiable.training import PREFERENCE
 from rlhf_mini.pipeline import Pipeline
 
 OURS = "GRPO"  # on-policy, from the start that is right half of the time, paid for right answers

@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from rlhf_mini.batch import Rollout, Sequences
 from rlhf_mini.chapters.small_sums import MAX_NEW_TOKENS, tokenizer
 from rlhf_mini.chapters.verifiable import taste
-from rlhf_mini.chapters.verifiable.choices import REWARDS, TRUTH, WITH_CRITIC, group_method
+from rlhf_mini.chapters.verifiable.choices import PREFERENCE, REWARDS, TRUTH, WITH_CRITIC, group_method
 from rlhf_mini.chapters.verifiable.starts import READER, problems, start_of
 from rlhf_mini.data.tokenizer import encode_prompt
 from rlhf_mini.loop import OptimizerConfig
@@ -29,11 +29,10 @@ from rlhf_mini.models import copy_of, freeze, new_reward_model
 from rlhf_mini.pipeline import Pipeline
 from rlhf_mini.worlds.sums_verifier import TextReward
 
-ITERATIONS = 40
-ANSWERS, SAMPLES = 64, 8  # of an iteration, and to each prompt
+ITERATIONS, WARMUP = 25, 5
+ANSWERS, SAMPLES = 128, 8  # of an iteration, and to each prompt
 RATE, RATE_OF_CRITIC = 3e-4, 1e-3
 WARM = 5  # of PPO's iterations go to its critic alone
-PREFERENCE = "preference"
 # What a run does unless it says otherwise; `minibatch` None is all answers at once.
 USUAL: Mapping[str, Any] = {
     "start": READER,
@@ -120,6 +119,12 @@ def asked(pipeline: Pipeline) -> list[list[int]]:
     return [encode_prompt(words, problem.text) for problem in problems(pipeline, "asked")]
 
 
+def optimizer(settings: Mapping[str, Any]) -> OptimizerConfig:
+    """A constant learning rate after `WARMUP` iterations: Adam's first steps are as large for noise as for anything."""
+    steps = settings["epochs"] * (ANSWERS // (settings["minibatch"] or ANSWERS))
+    return OptimizerConfig(learning_rate=settings["rate"], warmup_steps=WARMUP * steps)
+
+
 def in_groups(
     pipeline: Pipeline, policy: PreTrainedModel, reference: PreTrainedModel, **settings: Any
 ) -> list[dict[str, float]]:
@@ -130,7 +135,7 @@ def in_groups(
         drawing=Drawing(samples=settings["samples"], temperature=1.0, max_new_tokens=MAX_NEW_TOKENS),
         minibatch=settings["minibatch"] or ANSWERS,
         epochs=settings["epochs"],
-        optimizer=OptimizerConfig(learning_rate=settings["rate"]),
+        optimizer=optimizer(settings),
         kl_weight=settings["kl_weight"],
         redraws=settings["redraws"],
     )
@@ -163,14 +168,14 @@ def with_critic(
     def score(sequences: Sequences) -> torch.Tensor:
         return weighted_sum(parts, score_parts(parts, sequences))
 
-    def config(iterations: int, rate: float) -> PPOConfig:
+    def config(iterations: int, optimizer: OptimizerConfig) -> PPOConfig:
         return PPOConfig(
             iterations=iterations,
             episodes=ANSWERS,
             minibatch=settings["minibatch"] or ANSWERS,
             epochs=settings["epochs"],
             max_new_tokens=MAX_NEW_TOKENS,
-            optimizer=OptimizerConfig(learning_rate=rate),
+            optimizer=optimizer,
             kl_weight=settings["kl_weight"],
             value_clip_range=1e9,
             value_weight=1.0,
@@ -180,7 +185,7 @@ def with_critic(
 
     critic = value_model_for(new_reward_model(reference, seed=pipeline.seed)).requires_grad_(True)
     generator = pipeline.generator("chapter 12 training")
-    warm = config(WARM, RATE_OF_CRITIC)
+    warm = config(WARM, OptimizerConfig(learning_rate=RATE_OF_CRITIC))
     pretrain_critic(critic, policy, reference, score, words, prompts, config=warm, generator=generator)
 
     def add_reward(iteration: int, rollout: Rollout, metrics: dict[str, float]) -> None:
@@ -193,7 +198,7 @@ def with_critic(
         score,
         words,
         prompts,
-        config=config(settings["iterations"] - WARM, settings["rate"]),
+        config=config(settings["iterations"] - WARM, optimizer(settings)),
         generator=generator,
         on_rollout=add_reward,
     )
