@@ -21,7 +21,13 @@ def short(miniature, tmp_path, monkeypatch):
     """The miniature pipeline with few sums and answers."""
     for name, few in (("READ", 56), ("SHOWN", 28), ("ASKED", 40), ("EPOCHS", 1), ("LAST_EPOCHS", 1)):
         monkeypatch.setattr(starts, name, few)
-    for name, few in (("ITERATIONS", 2), ("ANSWERS", 8), ("SAMPLES", 4), ("WARM", 1)):
+    for name, few in (
+        ("ITERATIONS", 2),
+        ("ANSWERS", 8),
+        ("SAMPLES", 4),
+        ("WARM", 1),
+        ("STEPS_OF_CRITIC", {"minibatch": 4, "epochs": 1}),
+    ):
         monkeypatch.setattr(training, name, few)
     monkeypatch.setattr(training, "USUAL", {**training.USUAL, "iterations": 2, "samples": 4})
     monkeypatch.setattr(taste, "PAIRS", 32)

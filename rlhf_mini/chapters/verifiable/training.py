@@ -29,10 +29,11 @@ from rlhf_mini.models import copy_of, freeze, new_reward_model
 from rlhf_mini.pipeline import Pipeline
 from rlhf_mini.worlds.sums_verifier import TextReward
 
-ITERATIONS, WARMUP = 25, 5
+ITERATIONS, WARMUP = 60, 5
 ANSWERS, SAMPLES = 128, 8  # of an iteration, and to each prompt
-RATE, RATE_OF_CRITIC = 3e-4, 1e-3
+RATE, RATE_OF_CRITIC, LAST_FRACTION = 5e-4, 1e-3, 0.1
 WARM = 5  # of PPO's iterations go to its critic alone
+STEPS_OF_CRITIC: Mapping[str, Any] = {"minibatch": ANSWERS // 4, "epochs": 4}  # on each of their draws
 # What a run does unless it says otherwise; `minibatch` None is all answers at once.
 USUAL: Mapping[str, Any] = {
     "start": READER,
@@ -120,9 +121,10 @@ def asked(pipeline: Pipeline) -> list[list[int]]:
 
 
 def optimizer(settings: Mapping[str, Any]) -> OptimizerConfig:
-    """A constant learning rate after `WARMUP` iterations: Adam's first steps are as large for noise as for anything."""
+    """The rate rises for `WARMUP` iterations, because Adam's first steps are as large for noise as for anything, then falls."""
     steps = settings["epochs"] * (ANSWERS // (settings["minibatch"] or ANSWERS))
-    return OptimizerConfig(learning_rate=settings["rate"], warmup_steps=WARMUP * steps)
+    rate = settings["rate"]
+    return OptimizerConfig(learning_rate=rate, warmup_steps=WARMUP * steps, final_fraction=LAST_FRACTION)
 
 
 def in_groups(
@@ -168,12 +170,12 @@ def with_critic(
     def score(sequences: Sequences) -> torch.Tensor:
         return weighted_sum(parts, score_parts(parts, sequences))
 
-    def config(iterations: int, optimizer: OptimizerConfig) -> PPOConfig:
+    def config(iterations: int, steps: Mapping[str, Any], optimizer: OptimizerConfig) -> PPOConfig:
         return PPOConfig(
             iterations=iterations,
             episodes=ANSWERS,
-            minibatch=settings["minibatch"] or ANSWERS,
-            epochs=settings["epochs"],
+            minibatch=steps["minibatch"] or ANSWERS,
+            epochs=steps["epochs"],
             max_new_tokens=MAX_NEW_TOKENS,
             optimizer=optimizer,
             kl_weight=settings["kl_weight"],
@@ -185,7 +187,7 @@ def with_critic(
 
     critic = value_model_for(new_reward_model(reference, seed=pipeline.seed)).requires_grad_(True)
     generator = pipeline.generator("chapter 12 training")
-    warm = config(WARM, OptimizerConfig(learning_rate=RATE_OF_CRITIC))
+    warm = config(WARM, STEPS_OF_CRITIC, OptimizerConfig(learning_rate=RATE_OF_CRITIC))
     pretrain_critic(critic, policy, reference, score, words, prompts, config=warm, generator=generator)
 
     def add_reward(iteration: int, rollout: Rollout, metrics: dict[str, float]) -> None:
@@ -198,7 +200,7 @@ def with_critic(
         score,
         words,
         prompts,
-        config=config(settings["iterations"] - WARM, optimizer(settings)),
+        config=config(settings["iterations"] - WARM, settings, optimizer(settings)),
         generator=generator,
         on_rollout=add_reward,
     )
