@@ -13,11 +13,17 @@ from rlhf_mini.chapters.verifiable.starts import READER
 from rlhf_mini.pipeline import Pipeline
 
 OURS = "GRPO"  # on-policy, from the start that is right half of the time, paid for right answers
-REUSED = {"epochs": 4, "minibatch": 32}  # eight steps on every draw
+REUSED = {"epochs": 2, "minibatch": 32, "rate": 2e-4}  # eight steps on every draw
 KL_WEIGHT = 0.1
-SPARSE = "steps once in fifty"
-HABITS = "with bad habits"
+SPARSE = "steps once in twenty"
 EITHER = "in either order"
+
+# The names in `choices.REWARDS` of the two rewards of each of `GAPS`: with the gap, and closed.
+GAP_REWARDS = {
+    "steps unchecked": ("answer right", "all right"),
+    "listing": ("answer mentioned", "answer right"),
+    "padding": ("steps counted", "steps right"),
+}
 
 
 @dataclass(frozen=True)
@@ -71,8 +77,9 @@ def group_size_name(samples: int) -> str:
 
 
 def gap_name(gap: str, side: str) -> str:
-    """What the run on one side of a gap, "open" or "closed", is called."""
-    return f"{gap}: {side}"
+    """What the run on one side of a gap, "open" or "closed", is called; ours is paid for right answers."""
+    reward = GAP_REWARDS[gap][side == "closed"]
+    return OURS if reward == "answer right" else f"{gap}: {side}"
 
 
 def _method(name: str) -> dict[str, Any]:
@@ -81,7 +88,7 @@ def _method(name: str) -> dict[str, Any]:
 
 SIZES = (2, 4, 8, 16, 32)
 GRADUAL = ("hardly ever right", "a fifth right", READER)
-THINKING = ("answers alone", SPARSE, "steps once in five")
+THINKING = ("answers alone", SPARSE)
 STAGE_ONE = {"start": EITHER}
 MIXED = {"answer right": 1.0, PREFERENCE: 0.25}
 
@@ -124,18 +131,11 @@ FORMAT_RUNS = (
     Run("format", "with a format reward", {"start": SPARSE, "reward": {"answer right": 1.0, "in form": 0.2}}),
     Run("format", "a format reward alone", {"start": SPARSE, "reward": {"in form": 1.0}}),
 )
-GAP_REWARDS = {
-    "steps unchecked": ("answer right", "all right"),
-    "listing": ("answer mentioned", "answer right"),
-    "padding": ("steps counted", "steps right"),
-}  # the names in `choices.REWARDS` of the two rewards of each of `GAPS`
-GAP_RUNS = (
-    _start("gaps", HABITS),
-    *(
-        Run("gaps", gap_name(gap, side), {"start": HABITS, "reward": {reward: 1.0}})
-        for gap, rewards in GAP_REWARDS.items()
-        for side, reward in zip(("open", "closed"), rewards, strict=True)
-    ),
+GAP_RUNS = tuple(
+    Run("gaps", gap_name(gap, side), {"reward": {reward: 1.0}})
+    for gap, rewards in GAP_REWARDS.items()
+    for side, reward in zip(("open", "closed"), rewards, strict=True)
+    if gap_name(gap, side) != OURS
 )
 STAGE_RUNS = (
     _start("stages", EITHER),

@@ -11,7 +11,6 @@ from rlhf_mini.chapters.verifiable.family import (
     EITHER,
     GAP_REWARDS,
     GRADUAL,
-    HABITS,
     OURS,
     SIZES,
     SPARSE,
@@ -104,7 +103,7 @@ def formats(pipeline: Pipeline) -> dict[str, float]:
 
 def gaps(pipeline: Pipeline) -> dict[str, float]:
     """Each reward with a gap and its closed twin: the reward, at the ends of training, and the truth."""
-    found = ends(pipeline, (start_name(HABITS),), "answer_right", "all_right", "length", "steps")
+    found = ends(pipeline, (BEFORE,), "answer_right", "all_right", "length", "steps", "worked")
     for gap, rewards in GAP_REWARDS.items():
         for side, reward in zip(("open", "closed"), rewards, strict=True):
             name = gap_name(gap, side)

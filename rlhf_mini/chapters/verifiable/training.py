@@ -29,7 +29,7 @@ from rlhf_mini.models import copy_of, freeze, new_reward_model
 from rlhf_mini.pipeline import Pipeline
 from rlhf_mini.worlds.sums_verifier import TextReward
 
-ITERATIONS, WARMUP = 60, 5
+ITERATIONS, WARMUP = 40, 5
 ANSWERS, SAMPLES = 128, 8  # of an iteration, and to each prompt
 RATE, RATE_OF_CRITIC, LAST_FRACTION = 5e-4, 1e-3, 0.1
 WARM = 5  # of PPO's iterations go to its critic alone
