@@ -11,8 +11,8 @@ _MADE = {
     "clip_fraction GSPO, reused": 0.3,
 }
 _TRIES = {
-    "pass 1 start: the reader": 0.5, "pass 1 GRPO": 0.7, "pass 64 start: the reader": 1.0, "pass 64 GRPO": 1.0,
-    "majority 16 start: the reader": 0.98,
+    "pass 1 start: the reader": 0.5, "pass 1 GRPO": 0.7, "pass 64 start: the reader": 1.0,
+    "pass 64 GRPO": 1.0, "majority 16 start: the reader": 0.98,
 }  # fmt: skip
 _STEPS = {
     "worked start: steps once in twenty": 0.05, "worked from steps once in twenty": 0.9,
@@ -33,8 +33,9 @@ _PADDING = {
     "all_right padding: open": 0.01, "all_right padding: closed": 0.6,
 }  # fmt: skip
 _STAGES = {
-    "answer_right first stage": 0.8, "answer_right then preference alone": 0.5, "answer_right then both": 0.82,
-    "larger_first first stage": 0.7, "larger_first then preference alone": 0.95, "larger_first then both": 0.9,
+    "answer_right first stage": 0.8, "answer_right then preference alone": 0.5,
+    "answer_right then both": 0.82, "larger_first first stage": 0.7,
+    "larger_first then preference alone": 0.95, "larger_first then both": 0.9,
 }  # fmt: skip
 
 GOOD = {
