@@ -15,7 +15,7 @@ from rlhf_mini.pipeline import Pipeline
 OURS = "GRPO"  # on-policy, from the start that is right half of the time, paid for right answers
 REUSED = {"epochs": 2, "minibatch": 32, "rate": 2e-4}  # eight steps on every draw
 KL_WEIGHT = 0.1
-SPARSE = "steps once in twenty"
+SPARSE = "steps once in five"
 EITHER = "in either order"
 
 # The names in `choices.REWARDS` of the two rewards of each of `GAPS`: with the gap, and closed.

@@ -15,8 +15,8 @@ _TRIES = {
     "pass 64 GRPO": 1.0, "majority 16 start: the reader": 0.98,
 }  # fmt: skip
 _STEPS = {
-    "worked start: steps once in twenty": 0.05, "worked from steps once in twenty": 0.9,
-    "answer_right start: steps once in twenty": 0.03, "answer_right from steps once in twenty": 0.5,
+    "worked start: steps once in five": 0.05, "worked from steps once in five": 0.9,
+    "answer_right start: steps once in five": 0.03, "answer_right from steps once in five": 0.5,
     "worked start: answers alone": 0.001, "worked from answers alone": 0.001,
 }  # fmt: skip
 _SIZES = {
@@ -50,7 +50,7 @@ GOOD = {
         "entropy_last clip 0.2 and 1": 0.07,
     },
     "averages": {
-        "worked from steps once in twenty": 0.9,
+        "worked from steps once in five": 0.9,
         "worked average over all tokens": 0.9,
         "worked average over one length": 0.9,
     },
@@ -66,7 +66,7 @@ GOOD = {
     "a vote": _TRIES,
     "the form": {
         "in_form with a format reward": 0.95,
-        "in_form from steps once in twenty": 0.9,
+        "in_form from steps once in five": 0.9,
         "in_form a format reward alone": 1.0,
         "answer_right a format reward alone": 0.3,
         "answer_right with a format reward": 0.6,
@@ -93,14 +93,14 @@ SPOILED = [
     ("clip-higher", {"entropy_last clip 0.2 and 1": 0.05}),
     *(
         ("averages", {f"worked {name}": 0.1})
-        for name in ("from steps once in twenty", "average over all tokens", "average over one length")
+        for name in ("from steps once in five", "average over all tokens", "average over one length")
     ),
     ("the start", {"answer_right GRPO": 0.55}),
     ("the start", {"answer_right start: hardly ever right": 0.2}),
     ("the start", {"answer_right from hardly ever right": 0.15}),
-    ("steps emerge", {"worked start: steps once in twenty": 0.3}),
-    ("steps emerge", {"worked from steps once in twenty": 0.3}),
-    ("steps emerge", {"answer_right from steps once in twenty": 0.05}),
+    ("steps emerge", {"worked start: steps once in five": 0.3}),
+    ("steps emerge", {"worked from steps once in five": 0.3}),
+    ("steps emerge", {"answer_right from steps once in five": 0.05}),
     ("steps do not emerge", {"worked start: answers alone": 0.05}),
     ("steps do not emerge", {"worked from answers alone": 0.05}),
     ("what is learned", {"pass 1 GRPO": 0.55}),
