@@ -1,0 +1,117 @@
+"""What is said of a policy: many solutions to problems that nobody was shown, and what a program finds in them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel
+
+from rlhf_mini.chapters.small_sums import MAX_NEW_TOKENS, held_out_sums, tokenizer
+from rlhf_mini.chapters.verifiable.taste import larger_first
+from rlhf_mini.data.chat import answer
+from rlhf_mini.evaluation.pass_at_k import majority_at_k, mean_pass_at_k
+from rlhf_mini.pipeline import Pipeline
+from rlhf_mini.worlds.sums import Sum, Verdict, read_solution, verify
+
+HELD_OUT = 400  # half of them for rehearsal
+SAMPLES = 8  # solutions to each, in every look
+CURVE_PROBLEMS, CURVE_SAMPLES = 100, 64  # of the curves over the number of tries
+TRIES = (1, 2, 4, 8, 16, 32, 64)
+LONG, SHORT = "two or more", "none"  # how many steps an answer has
+
+
+def solutions(
+    pipeline: Pipeline, policy: PreTrainedModel, problems: Sequence[Sum], *, samples: int
+) -> list[list[str]]:
+    """So many solutions to each problem, with the same random numbers for every policy."""
+    flat = answer(
+        policy,
+        tokenizer(),
+        [problem.text for problem in problems for _ in range(samples)],
+        max_new_tokens=MAX_NEW_TOKENS,
+        generator=pipeline.generator("chapter 12 look"),
+    )
+    return [flat[start : start + samples] for start in range(0, len(flat), samples)]
+
+
+def verdicts(problems: Sequence[Sum], texts: Sequence[Sequence[str]]) -> list[list[Verdict]]:
+    """The checker's verdict on every solution."""
+    return [[verify(problem, text) for text in row] for problem, row in zip(problems, texts, strict=True)]
+
+
+@torch.no_grad()
+def look(pipeline: Pipeline, policy: PreTrainedModel, *, rehearsal: bool = False) -> dict[str, Any]:
+    """Shares of the solutions to held-out problems, and their mean length in tokens with the end token.
+
+    `answer_right`, `all_right`, `in_form`; `follows`: the answer is what the steps lead to; `larger_first`: people's
+    taste; `steps`: how many are written; `worked`: the share with at least two of them; `right_bare` and
+    `right_worked`: how often the answer is right without any steps, and with two or more (0 if there are none).
+    """
+    asked = held_out_sums(HELD_OUT, rehearsal=rehearsal)
+    texts = solutions(pipeline, policy, asked, samples=SAMPLES)
+    said = [one for row in verdicts(asked, texts) for one in row]
+    flat = [text for row in texts for text in row]
+    steps = [len(read_solution(text).steps) for text in flat]
+    return {
+        "answer_right": _share([one.answer_right for one in said]),
+        "all_right": _share([one.correct for one in said]),
+        "in_form": _share([one.whole for one in said]),
+        "follows": _share([one.answer_follows for one in said]),
+        "larger_first": _share([larger_first(text) for text in flat]),
+        "length": _share([len(text) + 1 for text in flat]),  # one token a character
+        "steps": _share(steps),
+        "worked": _share([count >= 2 for count in steps]),
+        "right_bare": _share([v.answer_right for v, count in zip(said, steps, strict=True) if count == 0]),
+        "right_worked": _share([v.answer_right for v, count in zip(said, steps, strict=True) if count >= 2]),
+    }
+
+
+@torch.no_grad()
+def curves(pipeline: Pipeline, policy: PreTrainedModel, *, rehearsal: bool = False) -> dict[str, Any]:
+    """What more tries are worth, for each number in `TRIES`, and the tokens that one takes on average.
+
+    `pass`: at least one of them is right, as a checker would find it; `majority`: the answer of most is; `tries`.
+    """
+    asked = held_out_sums(HELD_OUT, rehearsal=rehearsal)[:CURVE_PROBLEMS]
+    texts = solutions(pipeline, policy, asked, samples=CURVE_SAMPLES)
+    said = verdicts(asked, texts)
+    right = [[one.answer_right for one in row] for row in said]
+    votes = [[one.answer for one in row] for row in said]
+    return {
+        "tries": list(TRIES),
+        "pass": [mean_pass_at_k(right, k=k) for k in TRIES],
+        "majority": [
+            _share([majority_at_k(row, one.answer, k=k) for row, one in zip(votes, asked, strict=True)])
+            for k in TRIES
+        ],
+        "length": _share([len(text) + 1 for row in texts for text in row]),
+        "never": _share([not any(row) for row in right]),
+    }
+
+
+def _share(values: Sequence[float]) -> float:
+    """Their mean; 0 if there are none."""
+    return float(sum(values)) / len(values) if values else 0.0
+
+
+def log_summary(log: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """What stays of a log: the entropy and the share of groups without spread at its two ends, and its seconds."""
+    first, last = log[:5], log[-5:]
+
+    def mean(entries: Sequence[Mapping[str, float]], name: str) -> float:
+        return _share([entry[name] for entry in entries if name in entry])
+
+    return {
+        "entropy_first": mean(first, "entropy"),
+        "entropy_last": mean(last, "entropy"),
+        "without_spread_first": mean(first, "without_spread"),
+        "without_spread_last": mean(last, "without_spread"),
+        "reward_last": mean(last, "reward"),
+        "kl_k1": mean(last, "kl_k1"),
+        "clip_fraction": mean(log, "clip_fraction"),
+        "ratio_deviation": mean(log, "ratio_deviation"),
+        "loss_largest": max(abs(entry.get("policy_loss", 0.0)) for entry in log),
+        "grad_norm": mean(log, "grad_norm"),
+        "drawn": sum(entry.get("drawn", 0.0) for entry in log),
+        "seconds": sum(entry["seconds"] for entry in log),
+    }
