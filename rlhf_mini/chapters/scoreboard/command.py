@@ -143,8 +143,9 @@ def listed(order: Order, methods: Sequence[str] = ()) -> float:
     A run that several cells look at, after its rounds or quarters, is counted once.
     """
     total, paid = 0.0, set[tuple[int, Path | None]]()
+    pipelines = {seed: order.pipeline(seed) for seed in order.seeds}
     for seed, cell in chosen(order, methods):
-        pipeline, told = order.pipeline(seed), "kept"
+        pipeline, told = pipelines[seed], "kept"
         if not cell.is_measured(pipeline):
             folder = cell.point.policy.folder(pipeline) if cell.point else None
             again = folder is not None and (seed, folder) in paid

@@ -12,7 +12,7 @@ from typing import Any
 
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from rlhf_mini.chapters.judging import held_out_requests, judged_on_requests
+from rlhf_mini.chapters.judging import judged_on_requests
 from rlhf_mini.data.chat import answer, pack_texts
 from rlhf_mini.data.text import token_stream
 from rlhf_mini.evaluation.policy import Judged
@@ -101,8 +101,3 @@ def _price(work: Callable[[], object]) -> float:
         work()
         found.append((time.process_time() - started) / TIMED)
     return min(found)
-
-
-def requests_asked(pipeline: Pipeline) -> int:
-    """How many requests the policies are judged on."""
-    return len(held_out_requests(pipeline))
