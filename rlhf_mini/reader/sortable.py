@@ -61,9 +61,8 @@ def sortable_table(headings: Sequence[str], rows: Sequence[Sequence[Shown]], *, 
         ValueError: on no rows, a row of another length, or a column of numbers and texts.
     """
     if not rows or any(len(row) != len(headings) for row in rows):
-        raise ValueError(
-            f"need rows of {len(headings)} places each, got {sorted({len(row) for row in rows}) or 'none'}"
-        )
+        got = sorted({len(row) for row in rows}) or "none"
+        raise ValueError(f"need rows of {len(headings)} places each, got {got}")
     kinds = [_kind(heading, [row[place] for row in rows]) for place, heading in enumerate(headings)]
     head = "".join(
         f'<th scope="col" data-kind="{kind}"><button type="button" style="{_BUTTON}" '
