@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 from tqdm.auto import tqdm
 
@@ -15,6 +15,7 @@ from rlhf_mini.progress import progress_bar
 Task = tuple[int, str, str]  # the seed, the experiment and the name of a cell
 
 
+@runtime_checkable
 class Named(Protocol):
     """What a cell is told apart by: its table and its row."""
 

@@ -92,6 +92,7 @@ def _name(axes: Axes, marks: Mapping[str, Mark]) -> None:
     """Writes names from the highest down, each below the one above where they would touch; to the left near
     the right edge.
     """
+    axes.autoscale_view()  # or the limits are not yet those of the marks
     to_axes = axes.transData + axes.transAxes.inverted()
     taken: list[tuple[float, float]] = []
     for name, mark in sorted(marks.items(), key=lambda item: -item[1].y.mean):
@@ -100,10 +101,11 @@ def _name(axes: Axes, marks: Mapping[str, Mark]) -> None:
             y -= 0.01
         taken.append((x, y))
         left = x > 0.6
-        axes.annotate(
+        words = axes.annotate(
             name, (x, y), xycoords="axes fraction", xytext=(-6 if left else 6, 0), textcoords="offset points",
             ha="right" if left else "left", va="center", fontsize=9, color=role_colour(mark.role),
         )  # fmt: skip
+        words.set_in_layout(False)
 
 
 @in_style

@@ -78,7 +78,7 @@ def test_dots_stand_in_the_given_order_from_the_top():
 
 
 def test_the_frontier_by_hand():
-    """ "b" costs more than "a" for the same; "c" costs as much as "d" for less; equals stand beside each other."""
+    """Here b costs more than a for the same, and c as much as d for less; equals stand beside each other."""
     points = {"a": (1.0, 2.0), "b": (2.0, 2.0), "c": (3.0, 3.0), "d": (3.0, 4.0), "e": (1.0, 2.0)}
     assert frontier(points) == ["a", "d", "e"]
     assert frontier({}) == []

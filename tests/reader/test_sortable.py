@@ -59,7 +59,8 @@ const rows = body.map(keys => ({cells: keys.map(key => ({dataset: {key}}))}));
 const tbody = {rows, appendChild(row) { rows.splice(rows.indexOf(row), 1); rows.push(row) }};
 heads.forEach(head => { head.parentNode = {cells: heads}; head.closest = () => ({tBodies: [tbody]}) });
 const click = place => { new Function(run).call({closest: () => heads[place]});
-  return {order: rows.map(row => row.cells[0].dataset.key), sorts: heads.map(h => h.attributes['aria-sort'] || '')} };
+  const sorts = heads.map(head => head.attributes['aria-sort'] || '');
+  return {order: rows.map(row => row.cells[0].dataset.key), sorts} };
 console.log(JSON.stringify(JSON.parse(process.argv[4]).map(click)));
 """
 

@@ -7,6 +7,7 @@ requests. Where a thing is not on record it is None, and tables show a dash.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from rlhf_mini.chapters.scoreboard.work import Work
@@ -48,7 +49,7 @@ class Board:
         self.profile = found[0].profile
 
     @classmethod
-    def read(cls, name: str = "scoreboard", *, profile: str = "quick") -> "Board":
+    def read(cls, name: str | Path = "scoreboard", *, profile: str = "quick") -> "Board":
         """The board on record. Raises FileNotFoundError or ValueError where there is none of this profile."""
         return cls(read_records(name, profile=profile))
 

@@ -18,6 +18,7 @@ from rlhf_mini.chapters.scoreboard import measuring
 from rlhf_mini.chapters.scoreboard.entries import ENTRIES
 from rlhf_mini.chapters.scoreboard.methods import Entry, Point
 from rlhf_mini.chapters.scoreboard.policies import clock_seconds
+from rlhf_mini.evaluation.intervals import Number
 from rlhf_mini.evaluation.records import Record
 from rlhf_mini.pipeline import Pipeline
 from rlhf_mini.progress import hide_foreign_bars
@@ -119,7 +120,7 @@ def facts(pipeline: Pipeline, entry: Entry, point: Point, told: dict[str, Any]) 
     return numbers if seconds is None else {**numbers, "clock_seconds": seconds}
 
 
-def held_megabytes(entry: Entry, parameters: float) -> float:
+def held_megabytes(entry: Entry, parameters: Number) -> float:
     """The memory of the models, in MB of 2^20 bytes: see `facts`. A policy that is only sampled is one model at least."""
     frozen = entry.frozen if entry.trained else max(1, entry.frozen)
     return parameters * (BYTES_TRAINED * entry.trained + BYTES_FROZEN * frozen) / 2**20

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from rlhf_mini.chapters.scoreboard.board import ANCHOR, Board
 from rlhf_mini.chapters.scoreboard.matched import matched_kl, matched_seconds
-from rlhf_mini.evaluation.intervals import Interval, student_interval
+from rlhf_mini.evaluation.intervals import Interval, Number, student_interval
 from rlhf_mini.evaluation.record_tables import Cell
 from rlhf_mini.reader.marks import Mark, frontier, interval_dots, marked_plane
 from rlhf_mini.reader.picture import Picture
@@ -21,7 +21,7 @@ FAMILIES: Mapping[str, str] = {
     "AI feedback": "loss",
 }
 # metric → heading, decimals, factor
-COLUMNS: Mapping[str, tuple[str, int, float]] = {
+COLUMNS: Mapping[str, tuple[str, int, int]] = {
     "gold": ("gold", 2, 1),
     "helpfulness": ("helpful", 2, 1),
     "safety": ("safe", 2, 1),
@@ -46,7 +46,7 @@ COLUMNS: Mapping[str, tuple[str, int, float]] = {
 COUNTS = ("labels", "samples")  # the same on every seed
 
 
-def cell_of(interval: Interval | None, *, decimals: int, factor: float = 1) -> Shown:
+def cell_of(interval: Interval | None, *, decimals: int, factor: Number = 1) -> Shown:
     """A mean with ± half its interval, sorted by the mean; a dash where there is none."""
     if interval is None:
         return NOTHING
@@ -201,7 +201,7 @@ def safety_by_helpfulness(board: Board) -> Picture:
 
 
 def matched_table(
-    board: Board, *, kls: Sequence[float] = (2, 5, 10), seconds: Sequence[float] = (150, 250)
+    board: Board, *, kls: Sequence[Number] = (2, 5, 10), seconds: Sequence[Number] = (150, 250)
 ) -> Picture:
     """Gold of every method at the same KL and after the same seconds, where that lies between points that were run."""
     headings = [

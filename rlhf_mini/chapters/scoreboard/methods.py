@@ -16,6 +16,7 @@ from rlhf_mini.chapters.rlaif import self_rewarded
 from rlhf_mini.chapters.rlaif.outcomes import KINDS as RLAIF_KINDS
 from rlhf_mini.chapters.scoreboard import runs, work
 from rlhf_mini.chapters.scoreboard.policies import Kept, Policy
+from rlhf_mini.evaluation.intervals import Number
 
 GROUP_RATE, KL_WEIGHT = 1e-3, 0.05
 PAIRS = direct.PAIRS
@@ -60,7 +61,7 @@ def by_filter(name: str, label: str = "", own: work.Count = work.by_rest, **chan
     return Point(label, Kept(filtered, {**filtering.run(name).settings, **changes}), own)
 
 
-def by_direct(name: str, label: str = "", own: work.Count | None = None, **numbers: float) -> Point:
+def by_direct(name: str, label: str = "", own: work.Count | None = None, **numbers: Number) -> Point:
     """A run of chapter 07 by its name there, with some numbers of its loss changed."""
     settings = dict(direct.run(name).settings)
     kind = settings.pop("kind", "direct")
@@ -100,7 +101,7 @@ def by_llama(after: int, label: str = "", memory: str = "all") -> Point:
     return Point(label, kept, work.in_rounds(after))
 
 
-def by_ppo(label: str, share: float = 1.0, **changes: Any) -> Point:
+def by_ppo(label: str, share: Number = 1, **changes: Any) -> Point:
     """PPO with other settings, or with a share of the profile's iterations."""
     settings = {**changes, **({"share": share} if share != 1 else {})}
     return Point(label, Kept(runs.by_ppo, settings, runs.saved_after(4)), work.by_ppo(share))

@@ -7,7 +7,7 @@ policy is addressed by that place, so that a run of another chapter is used as i
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from rlhf_mini.cache import read_manifest
 from rlhf_mini.chapters.kept import address_of, is_kept
@@ -17,6 +17,7 @@ from rlhf_mini.pipeline import STAGES, Pipeline
 COPIED = 0.01  # seconds: what is in the cache after less was copied there from another address, not trained
 
 
+@runtime_checkable
 class Policy(Protocol):
     """What the board asks of a policy."""
 

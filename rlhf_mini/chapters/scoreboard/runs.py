@@ -114,7 +114,7 @@ def group_config(pipeline: Pipeline, *, kl_weight: float, rate: float) -> GRPOCo
     )
 
 
-def by_ppo(pipeline: Pipeline, folder: Path, *, share: float = 1.0, **changes: Any) -> None:
+def by_ppo(pipeline: Pipeline, folder: Path, *, share: float | int = 1, **changes: Any) -> None:
     """Kept: the policies of PPO with some fields of the profile's `PPOConfig` changed, after each quarter of its iterations.
 
     `share`: of the profile's iterations, at least one. Nothing changed, the last policy is that of the stage `ppo`.

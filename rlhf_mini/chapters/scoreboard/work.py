@@ -18,6 +18,7 @@ from rlhf_mini.chapters.direct.online import ROUNDS as DPO_ROUNDS
 from rlhf_mini.chapters.hindsight.story_runs import ROUNDS as HIR_ROUNDS
 from rlhf_mini.chapters.llama2 import rounds as llama2
 from rlhf_mini.chapters.rlaif import judges, phase_one, phase_two, self_rewarded
+from rlhf_mini.evaluation.intervals import Number
 from rlhf_mini.profiles import Profile
 
 
@@ -25,24 +26,24 @@ from rlhf_mini.profiles import Profile
 class Work:
     """Answers drawn, read and learned from; comparisons labelled by annotators and by a model that judges."""
 
-    drawn: float = 0.0
-    read: float = 0.0
-    learned: float = 0.0
-    labels: float = 0.0
-    judge_labels: float = 0.0
+    drawn: Number = 0
+    read: Number = 0
+    learned: Number = 0
+    labels: Number = 0
+    judge_labels: Number = 0
 
     def __add__(self, other: "Work") -> "Work":
         return Work(
             **{each.name: getattr(self, each.name) + getattr(other, each.name) for each in fields(self)}
         )
 
-    def times(self, factor: float) -> "Work":
+    def times(self, factor: Number) -> "Work":
         """So many of it."""
         return Work(**{each.name: factor * getattr(self, each.name) for each in fields(self)})
 
     def seconds(self, prices: Mapping[str, float]) -> float:
         """The processor's seconds at these prices: `drawn`, `read`, `learned`."""
-        return sum(prices[name] * getattr(self, name) for name in ("drawn", "read", "learned"))
+        return sum(float(prices[name] * getattr(self, name)) for name in ("drawn", "read", "learned"))
 
 
 # From the profile, and the run's folder if it is kept, to what was done.
@@ -75,7 +76,7 @@ def pairs(count: int | None = None) -> Count:
 def reward_model(profile: Profile, folder: Path | None = None) -> Work:
     """The pipeline's pairs and the reward model on them; its scale is read off the rejected answers."""
     count = profile.pairs
-    return pairs()(profile) + Work(learned=2 * count * profile.reward_model.epochs, read=count)
+    return pairs()(profile, None) + Work(learned=2 * count * profile.reward_model.epochs, read=count)
 
 
 def judge(profile: Profile, folder: Path | None = None) -> Work:
@@ -107,7 +108,7 @@ def preference_model(profile: Profile, folder: Path | None = None) -> Work:
 # --------------------------------------------------------------------------------------------------------- own
 
 
-def by_ppo(share: float = 1.0, *, scored: bool = True) -> Count:
+def by_ppo(share: Number = 1, *, scored: bool = True) -> Count:
     """Each answer is drawn, read by the reference, the value model and, if `scored`, the reward model, and learned from by two.
 
     `share`: of the stage's iterations.
@@ -120,7 +121,7 @@ def by_ppo(share: float = 1.0, *, scored: bool = True) -> Count:
     return work
 
 
-def by_groups(share: float = 1.0) -> Count:
+def by_groups(share: Number = 1) -> Count:
     """Each answer is drawn, read by the reference and the reward model, and learned from."""
 
     def work(profile: Profile, folder: Path | None = None) -> Work:
@@ -151,7 +152,7 @@ def by_own_pairs(count: int, *, scored: bool) -> Count:
     return work
 
 
-def by_filter(*, learned: float, read: float = 1.0) -> Count:
+def by_filter(*, learned: Number, read: Number = 1) -> Count:
     """The budget drawn, read by the reward model, and of it a part learned from, `learned` of each answer."""
 
     def work(profile: Profile, folder: Path | None = None) -> Work:
