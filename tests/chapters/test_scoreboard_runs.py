@@ -12,8 +12,18 @@ from rlhf_mini.chapters.filtering import family as filtering
 from rlhf_mini.chapters.hindsight import family as hindsight
 from rlhf_mini.chapters.judging import judged_on_requests
 from rlhf_mini.chapters.kept import address_of, is_kept
-from rlhf_mini.chapters.scoreboard import command, entries, measuring, methods, policies, runs, samplers, work
+from rlhf_mini.chapters.scoreboard import (
+    command,
+    counts,
+    entries,
+    measuring,
+    methods,
+    policies,
+    runs,
+    samplers,
+)
 from rlhf_mini.chapters.scoreboard.policies import Kept, Sampled, Staged
+from rlhf_mini.chapters.scoreboard.work import Work
 from rlhf_mini.cli import main
 from rlhf_mini.data.chat import answer, pack_texts
 from rlhf_mini.evaluation.records import read_records
@@ -249,27 +259,27 @@ def test_a_method_without_a_place_for_kl_pays_none():
 
 def test_work_by_hand():
     """PPO at the quick profile: 40 iterations of 128 answers."""
-    ppo = work.by_ppo()(QUICK, None)
+    ppo = counts.by_ppo()(QUICK, None)
     assert (ppo.drawn, ppo.read, ppo.learned) == (5120, 15360, 10240)
-    assert work.by_ppo(0.5)(QUICK, None).drawn == 2560
-    assert work.by_ppo(scored=False)(QUICK, None).read == 10240
-    groups = work.by_groups(0.25)(QUICK, None)
+    assert counts.by_ppo(0.5)(QUICK, None).drawn == 2560
+    assert counts.by_ppo(scored=False)(QUICK, None).read == 10240
+    groups = counts.by_groups(0.25)(QUICK, None)
     assert (groups.drawn, groups.read, groups.learned) == (1280, 2560, 1280)
-    pairs = work.by_pairs(4000)(QUICK, None)
+    pairs = counts.by_pairs(4000)(QUICK, None)
     assert (pairs.drawn, pairs.read, pairs.learned) == (0, 8000, 8000)
-    assert work.by_pairs(4000, both=True)(QUICK, None).read == 24000
-    before = work.reward_model(QUICK)
+    assert counts.by_pairs(4000, both=True)(QUICK, None).read == 24000
+    before = counts.reward_model(QUICK)
     assert (before.drawn, before.labels, before.learned) == (16000, 8000, 16000)
-    assert work.judged_reward_model(QUICK).labels == 0
-    assert work.judged_reward_model(QUICK).judge_labels == 8000
-    assert work.preference_model(QUICK).labels == 3000
-    assert work.by_own_pairs(4000, scored=False)(QUICK, None).labels == 3999  # three rounds alike
+    assert counts.judged_reward_model(QUICK).labels == 0
+    assert counts.judged_reward_model(QUICK).judge_labels == 8000
+    assert counts.preference_model(QUICK).labels == 3000
+    assert counts.by_own_pairs(4000, scored=False)(QUICK, None).labels == 3999  # three rounds alike
 
 
 def test_work_adds_up_and_has_a_price():
-    one, other = work.Work(drawn=2, labels=1), work.Work(drawn=3, read=10, learned=5)
+    one, other = Work(drawn=2, labels=1), Work(drawn=3, read=10, learned=5)
     both = one + other
-    assert both == work.Work(drawn=5, read=10, learned=5, labels=1)
+    assert both == Work(drawn=5, read=10, learned=5, labels=1)
     assert both.seconds({"drawn": 1.0, "read": 0.1, "learned": 2.0}) == 5 + 1 + 10
     assert both.times(2) == both + both
 
@@ -278,21 +288,21 @@ def test_llama_2_s_rounds_by_hand():
     """Round 1: 700 fresh pairs; models on 2,500 and 1,200 pairs; 3,072 candidates read by both; 384 learned
     from.
     """
-    start = work.Work(drawn=6000, labels=3000)
-    first = work.Work(drawn=1400 + 3072, labels=700, learned=2 * (2500 + 1200) + 384, read=6144)
-    assert work.in_rounds(1)(QUICK, None) == start + first
+    start = Work(drawn=6000, labels=3000)
+    first = Work(drawn=1400 + 3072, labels=700, learned=2 * (2500 + 1200) + 384, read=6144)
+    assert counts.in_rounds(1)(QUICK, None) == start + first
     # from round 3 on no fresh pairs on safety; all that was kept is learned from again
-    third = work.in_rounds(3)(QUICK, None).learned - work.in_rounds(2)(QUICK, None).learned
+    third = counts.in_rounds(3)(QUICK, None).learned - counts.in_rounds(2)(QUICK, None).learned
     assert third == 2 * 3500 + 3 * 384
 
 
 def test_what_a_log_knows_is_counted_from_it(tmp_path):
     (tmp_path / "log.json").write_text(json.dumps({"rounds": [{"kept": 7}, {"kept": 4}]}))
-    assert work.by_rest(QUICK, tmp_path).learned == 11
-    assert work.by_rest(QUICK, None).learned == 1280
+    assert counts.by_rest(QUICK, tmp_path).learned == 11
+    assert counts.by_rest(QUICK, None).learned == 1280
     (tmp_path / "log.json").write_text(json.dumps([{"rows": 5}, {"rows": 6}, {"rows": 7}, {"rows": 8}]))
-    assert work.by_hindsight()(QUICK, tmp_path).learned == 26
-    two = work.by_hindsight(2, epochs=3)(QUICK, tmp_path)
+    assert counts.by_hindsight()(QUICK, tmp_path).learned == 26
+    two = counts.by_hindsight(2, epochs=3)(QUICK, tmp_path)
     assert (two.drawn, two.learned) == (2560, 33)
 
 

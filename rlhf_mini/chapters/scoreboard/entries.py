@@ -12,7 +12,7 @@ from rlhf_mini.chapters.hindsight import story_runs
 from rlhf_mini.chapters.llama2 import rounds as llama2
 from rlhf_mini.chapters.rlaif import family as rlaif
 from rlhf_mini.chapters.rlaif import self_rewarded
-from rlhf_mini.chapters.scoreboard import samplers, work
+from rlhf_mini.chapters.scoreboard import counts, samplers
 from rlhf_mini.chapters.scoreboard.methods import (
     PAIRS,
     Entry,
@@ -49,7 +49,7 @@ BASELINES = (
             family="sampling",
             chapter="00",
             main=Point("", Sampled(samplers.best_of, {"n": n})),
-            before=work.reward_model,
+            before=counts.reward_model,
             trained=0,
             frozen=2,
         )
@@ -61,11 +61,11 @@ POLICY_GRADIENT = (
         name="PPO",
         family="policy gradient",
         chapter="05",
-        main=Point("0.05", Staged("ppo"), work.by_ppo()),
+        main=Point("0.05", Staged("ppo"), counts.by_ppo()),
         dial="β",
         dials=(by_ppo("0.01", kl_weight=0.01), by_ppo("0.2", kl_weight=0.2), by_ppo("1", kl_weight=1.0)),
         budgets=(by_ppo("a quarter", 0.25), by_ppo("a half", 0.5)),
-        before=work.reward_model,
+        before=counts.reward_model,
         trained=2,
         frozen=2,
     ),
@@ -73,8 +73,8 @@ POLICY_GRADIENT = (
         name="PPO without KL",
         family="policy gradient",
         chapter="05",
-        main=Point("", Staged("ppo_without_kl"), work.by_ppo()),
-        before=work.reward_model,
+        main=Point("", Staged("ppo_without_kl"), counts.by_ppo()),
+        before=counts.reward_model,
         trained=2,
         frozen=2,
     ),
@@ -85,13 +85,13 @@ FILTERING = (
         name="best of 4, learned",
         family="filtering",
         chapter="09",
-        main=by_filter("best of 4, once", "5e-4", work.by_filter(learned=0.5)),
+        main=by_filter("best of 4, once", "5e-4", counts.by_filter(learned=0.5)),
         dial="learning rate",
         dials=tuple(
-            by_filter("best of 4, once", f"{rate:g}", work.by_filter(learned=0.5), rate=rate)
+            by_filter("best of 4, once", f"{rate:g}", counts.by_filter(learned=0.5), rate=rate)
             for rate in (2e-4, 2e-3)
         ),
-        before=work.reward_model,
+        before=counts.reward_model,
         frozen=1,
     ),
     Entry(
@@ -114,7 +114,7 @@ FILTERING = (
             by_filter("the lowest threshold alone", "0.75"),
             by_filter("the highest threshold alone", "0.95"),
         ),
-        before=work.reward_model,
+        before=counts.reward_model,
         frozen=1,
     ),
     Entry(
@@ -122,50 +122,50 @@ FILTERING = (
         family="filtering",
         chapter="09",
         main=by_filter(filtering.BY_PROMPT),
-        before=work.reward_model,
+        before=counts.reward_model,
         frozen=1,
     ),
     Entry(
         name="RAFT",
         family="filtering",
         chapter="09",
-        main=by_filter("RAFT", "2e-4", work.by_filter(learned=0.25)),
+        main=by_filter("RAFT", "2e-4", counts.by_filter(learned=0.25)),
         dial="learning rate",
-        dials=(by_filter("RAFT, too fast", "5e-4", work.by_filter(learned=0.25)),),
-        before=work.reward_model,
+        dials=(by_filter("RAFT, too fast", "5e-4", counts.by_filter(learned=0.25)),),
+        before=counts.reward_model,
         frozen=1,
     ),
     Entry(
         name="weighted by advantage",
         family="filtering",
         chapter="09",
-        main=by_filter("weighted by advantage", "0.5", work.by_filter(learned=1)),
+        main=by_filter("weighted by advantage", "0.5", counts.by_filter(learned=1)),
         dial="β",
-        dials=(by_filter("all answers", "infinite", work.by_filter(learned=1)),),
-        before=work.reward_model,
+        dials=(by_filter("all answers", "infinite", counts.by_filter(learned=1)),),
+        before=counts.reward_model,
         frozen=1,
     ),
     Entry(
         name="RRHF",
         family="filtering",
         chapter="09",
-        main=by_filter("RRHF, weight 1", "1", work.by_filter(learned=1)),
+        main=by_filter("RRHF, weight 1", "1", counts.by_filter(learned=1)),
         dial="ranking weight",
-        dials=(by_filter("RRHF, weight 100", "100", work.by_filter(learned=1)),),
-        before=work.reward_model,
+        dials=(by_filter("RRHF, weight 100", "100", counts.by_filter(learned=1)),),
+        before=counts.reward_model,
         frozen=1,
     ),
     Entry(
         name="SLiC",
         family="filtering",
         chapter="09",
-        main=by_filter("SLiC", "0.5", work.by_filter(learned=0.75)),
+        main=by_filter("SLiC", "0.5", counts.by_filter(learned=0.75)),
         dial="target weight",
         dials=tuple(
-            by_filter("SLiC", f"{weight:g}", work.by_filter(learned=0.75), target_weight=weight)
+            by_filter("SLiC", f"{weight:g}", counts.by_filter(learned=0.75), target_weight=weight)
             for weight in (0.1, 1.0)
         ),
-        before=work.reward_model,
+        before=counts.reward_model,
         frozen=1,
     ),
 )
@@ -187,17 +187,17 @@ PREFERENCES = (
         name="online DPO",
         family="preference loss",
         chapter="07",
-        main=by_direct("online, reward model", "reward model", work.by_own_pairs(PAIRS, scored=True)),
+        main=by_direct("online, reward model", "reward model", counts.by_own_pairs(PAIRS, scored=True)),
         dial="judge",
-        dials=(by_direct("online, panel", "annotators", work.by_own_pairs(PAIRS, scored=False)),),
-        before=work.reward_model,
+        dials=(by_direct("online, panel", "annotators", counts.by_own_pairs(PAIRS, scored=False)),),
+        before=counts.reward_model,
         frozen=2,
     ),
     Entry(
         name="DPO in rounds",
         family="preference loss",
         chapter="07",
-        main=by_direct("iterated, 3 rounds", "", work.by_own_pairs(PAIRS, scored=False)),
+        main=by_direct("iterated, 3 rounds", "", counts.by_own_pairs(PAIRS, scored=False)),
         frozen=1,
     ),
 )
@@ -229,9 +229,9 @@ HINDSIGHT = (
         main=Point(
             "",
             Kept(story_runs.by_ppo, hindsight.run("PPO, script").settings, f"round {story_runs.ROUNDS}"),
-            work.by_ppo(scored=False),
+            counts.by_ppo(scored=False),
         ),
-        before=work.reward_model,  # from which the value model starts
+        before=counts.reward_model,  # from which the value model starts
         trained=2,
         frozen=1,
     ),
@@ -241,10 +241,10 @@ AI_FEEDBACK = (
         name=rlaif.DISTILLED,
         family="AI feedback",
         chapter="10",
-        main=by_rlaif(rlaif.DISTILLED, work.by_ppo(), "12,000"),
+        main=by_rlaif(rlaif.DISTILLED, counts.by_ppo(), "12,000"),
         dial="the judge's lessons",
-        dials=(by_rlaif("a less taught judge", work.by_ppo(), "6,000"),),
-        before=work.judged_reward_model,
+        dials=(by_rlaif("a less taught judge", counts.by_ppo(), "6,000"),),
+        before=counts.judged_reward_model,
         trained=2,
         frozen=2,
     ),
@@ -252,8 +252,8 @@ AI_FEEDBACK = (
         name=rlaif.DIRECT,
         family="AI feedback",
         chapter="10",
-        main=by_rlaif(rlaif.DIRECT, work.by_ppo()),
-        before=work.judge,
+        main=by_rlaif(rlaif.DIRECT, counts.by_ppo()),
+        before=counts.judge,
         trained=2,
         frozen=2,
     ),
@@ -261,24 +261,24 @@ AI_FEEDBACK = (
         name=rlaif.FIRST,
         family="AI feedback",
         chapter="10",
-        main=by_rlaif(rlaif.FIRST, work.constitutional, "4"),
+        main=by_rlaif(rlaif.FIRST, counts.constitutional, "4"),
         dial="revisions",
         dials=tuple(
-            by_rlaif(name, work.constitutional, label)
+            by_rlaif(name, counts.constitutional, label)
             for name, label in (("no revision", "0"), ("one revision", "1"))
         ),
-        before=work.revisions,
+        before=counts.revisions,
     ),
     Entry(
         name=rlaif.SECOND,
         family="AI feedback",
         chapter="10",
-        main=by_rlaif(rlaif.SECOND, work.by_ppo(), "50%"),
+        main=by_rlaif(rlaif.SECOND, counts.by_ppo(), "50%"),
         dial="people's labels",
         dials=tuple(
-            by_rlaif(rlaif.mix_name(share), work.by_ppo(), f"{share:.0%}") for share in (0.0, 1.0)
+            by_rlaif(rlaif.mix_name(share), counts.by_ppo(), f"{share:.0%}") for share in (0.0, 1.0)
         ),
-        before=work.preference_model,
+        before=counts.preference_model,
         trained=2,
         frozen=2,
     ),
@@ -288,7 +288,7 @@ AI_FEEDBACK = (
         chapter="10",
         main=by_itself(self_rewarded.ROUNDS),
         budgets=in_rounds(by_itself, self_rewarded.ROUNDS),
-        before=work.judge,
+        before=counts.judge,
         frozen=1,
     ),
 )  # fmt: skip

@@ -14,7 +14,7 @@ from rlhf_mini.chapters.llama2 import rounds as llama2
 from rlhf_mini.chapters.rlaif import family as rlaif
 from rlhf_mini.chapters.rlaif import self_rewarded
 from rlhf_mini.chapters.rlaif.outcomes import KINDS as RLAIF_KINDS
-from rlhf_mini.chapters.scoreboard import runs, work
+from rlhf_mini.chapters.scoreboard import counts, runs
 from rlhf_mini.chapters.scoreboard.policies import Kept, Policy
 from rlhf_mini.evaluation.intervals import Number
 
@@ -24,11 +24,11 @@ PAIRS = direct.PAIRS
 
 @dataclass(frozen=True)
 class Point:
-    """One policy of a method: its label (the dial's value, or the budget), where it comes from, and its own work."""
+    """One policy of a method: its label (the dial's value, or the budget), where it comes from, and its own counts."""
 
     label: str
     policy: Policy
-    own: work.Count = work.nothing
+    own: counts.Count = counts.nothing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,7 @@ class Entry:
     dial: str = ""
     dials: tuple[Point, ...] = ()
     budgets: tuple[Point, ...] = ()
-    before: work.Count = work.nothing
+    before: counts.Count = counts.nothing
     trained: int = 1
     frozen: int = 0
 
@@ -56,22 +56,22 @@ class Entry:
         return {"methods": (self.main,), "dials": self.dials, "budgets": self.budgets}
 
 
-def by_filter(name: str, label: str = "", own: work.Count = work.by_rest, **changes: Any) -> Point:
+def by_filter(name: str, label: str = "", own: counts.Count = counts.by_rest, **changes: Any) -> Point:
     """A run of chapter 09 by its name there, with some of its settings changed."""
     return Point(label, Kept(filtered, {**filtering.run(name).settings, **changes}), own)
 
 
-def by_direct(name: str, label: str = "", own: work.Count | None = None, **numbers: Number) -> Point:
+def by_direct(name: str, label: str = "", own: counts.Count | None = None, **numbers: Number) -> Point:
     """A run of chapter 07 by its name there, with some numbers of its loss changed."""
     settings = dict(direct.run(name).settings)
     kind = settings.pop("kind", "direct")
     if numbers:
         settings["numbers"] = {**settings["numbers"], **numbers}
-    count = work.by_pairs(settings.get("count", 8000), both=settings.get("method") == "KTO")
+    count = counts.by_pairs(settings.get("count", 8000), both=settings.get("method") == "KTO")
     return Point(label, Kept(DIRECT_KINDS[kind], settings), own or count)
 
 
-def by_rlaif(name: str, own: work.Count, label: str = "") -> Point:
+def by_rlaif(name: str, own: counts.Count, label: str = "") -> Point:
     """A run of chapter 10 by its name there."""
     settings = dict(rlaif.run(name).settings)
     return Point(label, Kept(RLAIF_KINDS[settings.pop("kind")], settings), own)
@@ -80,13 +80,13 @@ def by_rlaif(name: str, own: work.Count, label: str = "") -> Point:
 def by_itself(after: int, label: str = "") -> Point:
     """Self-rewarding after a round."""
     kept = Kept(self_rewarded.trained, {"judge": "itself"}, f"round {after}")
-    return Point(label, kept, work.self_rewarding(after))
+    return Point(label, kept, counts.self_rewarding(after))
 
 
 def on_stories(name: str, label: str = "", after: int = story_runs.ROUNDS) -> Point:
     """A run of chapter 08 on stories by its name there, after a round."""
     settings = hindsight.run(name).settings
-    own = work.by_hindsight(after, epochs=settings.get("epochs", 1))
+    own = counts.by_hindsight(after, epochs=settings.get("epochs", 1))
     return Point(label, Kept(story_runs.trained, settings, f"round {after}"), own)
 
 
@@ -98,20 +98,20 @@ def in_rounds(make: Callable[[int, str], Point], last: int) -> tuple[Point, ...]
 def by_llama(after: int, label: str = "", memory: str = "all") -> Point:
     """Llama 2's rejection sampling after a round."""
     kept = Kept(llama2.campaign, {"choose": "best", "memory": memory}, f"v{after}")
-    return Point(label, kept, work.in_rounds(after))
+    return Point(label, kept, counts.in_rounds(after))
 
 
 def by_ppo(label: str, share: Number = 1, **changes: Any) -> Point:
     """PPO with other settings, or with a share of the profile's iterations."""
     settings = {**changes, **({"share": share} if share != 1 else {})}
-    return Point(label, Kept(runs.by_ppo, settings, runs.saved_after(4)), work.by_ppo(share))
+    return Point(label, Kept(runs.by_ppo, settings, runs.saved_after(4)), counts.by_ppo(share))
 
 
 def by_group(method: str, label: str = "", *, kl_weight: float = KL_WEIGHT, quarter: int = 4) -> Point:
     """A critic-free method after a quarter of its iterations."""
     settings = {"method": method, "kl_weight": kl_weight, "rate": GROUP_RATE}
     return Point(
-        label, Kept(runs.by_groups, settings, runs.saved_after(quarter)), work.by_groups(quarter / 4)
+        label, Kept(runs.by_groups, settings, runs.saved_after(quarter)), counts.by_groups(quarter / 4)
     )
 
 
@@ -128,7 +128,7 @@ def critic_free(method: str) -> Entry:
         dial="β" if pays else "",
         dials=tuple(by_group(method, f"{weight:g}", kl_weight=weight) for weight in (0.01, 0.2) if pays),
         budgets=tuple(by_group(method, f"{name}", kl_weight=usual, quarter=q) for q, name in quarters),
-        before=work.reward_model,
+        before=counts.reward_model,
         frozen=2,
     )
 
@@ -142,7 +142,7 @@ def offline(name: str, dial: str = "", *dials: Point, **more: Any) -> Entry:
         main=by_direct(name),
         dial=dial,
         dials=dials,
-        before=work.pairs(PAIRS),
+        before=counts.pairs(PAIRS),
         frozen=1,
         **more,
     )
