@@ -1,4 +1,4 @@
-"""The command line: `rlhf-mini run | claims | scaling | doctor | bench`."""
+"""The command line: `rlhf-mini run | claims | scaling | scoreboard | doctor | bench`."""
 
 import argparse
 import os
@@ -79,7 +79,20 @@ def _parser() -> argparse.ArgumentParser:
     )
     scaling.set_defaults(command=_scaling)
 
-    for command in (run, claims, scaling):
+    scoreboard = commands.add_parser(
+        "scoreboard", help="train and judge every method of the book, each once; go on later"
+    )
+    scoreboard.add_argument("--seeds", type=int, nargs="+", default=[0])
+    scoreboard.add_argument("--only", nargs="+", default=[], metavar="TABLE", help="only these tables of it")
+    scoreboard.add_argument("--methods", nargs="+", default=[], metavar="NAME", help="only these methods")
+    scoreboard.add_argument("--dry-run", action="store_true", help="list the cells and what they would take")
+    scoreboard.add_argument("--records", default="scoreboard", help="records file (default: book/results/…)")
+    scoreboard.add_argument(
+        "--jobs", type=int, help="cells measured at once (default: one for each core; on a GPU one)"
+    )
+    scoreboard.set_defaults(command=_scoreboard)
+
+    for command in (run, claims, scaling, scoreboard):
         command.add_argument(
             "--profile", help="quick (two CPU cores) or full (one GPU); default: by the machine"
         )
@@ -167,6 +180,13 @@ def _scaling(options: argparse.Namespace) -> int:
 
     where = {name: getattr(options, name) for name in ("profile", "cache", "records", "jobs")}
     return scaling(options.seeds, options.only, dry_run=options.dry_run, **where)
+
+
+def _scoreboard(options: argparse.Namespace) -> int:
+    from rlhf_mini.chapters.scoreboard.command import scoreboard
+
+    where = {name: getattr(options, name) for name in ("profile", "cache", "records", "jobs")}
+    return scoreboard(options.seeds, options.only, options.methods, dry_run=options.dry_run, **where)
 
 
 def _doctor(options: argparse.Namespace) -> int:

@@ -1,7 +1,8 @@
 """One room a chapter: what its notebook shows beyond the library's methods.
 
 A room holds the chapter's experiments, `claims.py` (what its summary says, as data), `exercises.py`,
-`bug_hunt.py` and `quiz.py`. Nothing below imports a room, and rooms do not import one another.
+`bug_hunt.py` and `quiz.py`. Nothing below imports a room, and rooms do not import one another; but the
+scoreboard, chapter 14, compares the policies of them all and imports them.
 """
 
 from importlib import import_module

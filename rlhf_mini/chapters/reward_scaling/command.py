@@ -6,21 +6,17 @@ records. Cells of several seeds run side by side. One that needs a model or a po
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-from tqdm.auto import tqdm
-
+from rlhf_mini.chapters.cells import Order, Task, measure_each, task_of
 from rlhf_mini.chapters.claims import record_of
-from rlhf_mini.chapters.reward_scaling.cost import is_kept, still_to_pay
+from rlhf_mini.chapters.kept import is_kept
+from rlhf_mini.chapters.reward_scaling.cost import still_to_pay
 from rlhf_mini.chapters.reward_scaling.plan import EXPERIMENTS, Cell, cells, find
-from rlhf_mini.evaluation.records import Record, write_records
-from rlhf_mini.parallel import side_by_side
-from rlhf_mini.pipeline import Pipeline
+from rlhf_mini.evaluation.records import Record
 from rlhf_mini.profiles import pick_profile
-from rlhf_mini.progress import hide_foreign_bars, progress_bar
+from rlhf_mini.progress import hide_foreign_bars
 
 CHAPTER = "11"
 SHOWN = (
@@ -36,35 +32,9 @@ SHOWN = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Order:
-    """What was asked for: `only` some experiments, `jobs` at once, and where things are kept and written."""
-
-    profile: str | None = None
-    seeds: tuple[int, ...] = (0,)
-    only: tuple[str, ...] = ()
-    cache: Path | None = None
-    records: str = f"chapter_{CHAPTER}"
-    jobs: int | None = None
-
-    def pipeline(self, seed: int) -> Pipeline:
-        """The pipeline of a seed."""
-        return Pipeline(self.profile, seed=seed, cache=self.cache)
-
-    def chosen(self) -> list[tuple[int, Cell]]:
-        """The cells of every seed, by experiment. Raises ValueError on an unknown experiment or a seed given twice."""
-        if unknown := set(self.only) - set(EXPERIMENTS):
-            raise ValueError(f"unknown experiments {sorted(unknown)}: choose from {list(EXPERIMENTS)}")
-        if len({*self.seeds}) < len(self.seeds) or not self.seeds:
-            raise ValueError(f"give each seed once, and at least one; got {list(self.seeds)}")
-        grid = cells(pick_profile(self.profile))
-        return [
-            (seed, cell)
-            for experiment in self.only or EXPERIMENTS
-            for seed in self.seeds
-            for cell in grid
-            if cell.experiment == experiment
-        ]
+def chosen(order: Order) -> list[tuple[int, Cell]]:
+    """The cells that were asked for. Raises ValueError on an unknown experiment or a seed given twice."""
+    return order.among(cells(pick_profile(order.profile)), EXPERIMENTS)
 
 
 def listed(order: Order) -> float:
@@ -73,7 +43,7 @@ def listed(order: Order) -> float:
     What several cells need, a pool or a proxy, is counted where it is needed first.
     """
     total, paid = 0.0, {seed: set[str]() for seed in order.seeds}
-    for seed, cell in order.chosen():
+    for seed, cell in chosen(order):
         pipeline, told = order.pipeline(seed), "kept"
         if not is_kept(pipeline, cell.measure, **cell.settings):
             seconds = still_to_pay(pipeline, cell, paid[seed])
@@ -85,19 +55,10 @@ def listed(order: Order) -> float:
 
 def measure_all(order: Order) -> list[Record]:
     """Measure every cell, print a line and write a record for each as it is done; returns the records."""
-    tasks = [(seed, cell.experiment, cell.name) for seed, cell in order.chosen()]
-    records = []
-    work = partial(_measured, order)
-    with progress_bar(total=len(tasks), description="cells") as bar:
-        for record in side_by_side(work, tasks, description="cells", jobs=order.jobs):
-            write_records(order.records, [record])
-            tqdm.write(_line(record))
-            bar.update()
-            records.append(record)
-    return records
+    return measure_each(order, [task_of(*one) for one in chosen(order)], partial(_measured, order), _line)
 
 
-def _measured(order: Order, task: tuple[int, str, str]) -> Record:
+def _measured(order: Order, task: Task) -> Record:
     """One cell, in whatever process; it is looked up again by name, because functions of settings do not travel well."""
     hide_foreign_bars()
     seed, experiment, name = task

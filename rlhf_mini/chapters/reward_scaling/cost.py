@@ -4,14 +4,12 @@ The seconds are those of one core at the quick profile and grow with the work, s
 factor, the same for all. They are for planning and stand in no record.
 """
 
-import copy
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from rlhf_mini.cache import Store
+from rlhf_mini.chapters.kept import is_kept
 from rlhf_mini.chapters.reward_scaling import drawing, optimisation, outcomes, pools, proxies
 from rlhf_mini.chapters.reward_scaling.plan import Cell
 from rlhf_mini.chapters.reward_scaling.sizes import sized
@@ -46,24 +44,6 @@ class Piece:
         if self.make is None:
             return sized(pipeline, self.settings).is_built("sft")
         return is_kept(pipeline, self.make, **self.settings)
-
-
-def is_kept(pipeline: Pipeline, make: Callable[..., Any], **settings: Any) -> bool:
-    """Whether `pipeline.kept` or `pipeline.measured` of these would only read. Builds nothing and waits for nobody."""
-    store, looking = _Looking(pipeline.store.root), copy.copy(pipeline)
-    looking.store = store
-    looking.kept(make, **settings)
-    return store.found
-
-
-class _Looking(Store):
-    """A store that builds nothing, and remembers whether what it was last asked for is there."""
-
-    found = False
-
-    def get(self, name: str, key: dict[str, Any], build: Callable[[Path], None]) -> Path:
-        self.found = self.has(name, key)
-        return self.path(name, key)
 
 
 def scale(profile: Profile, size: Mapping[str, int] | None) -> float:

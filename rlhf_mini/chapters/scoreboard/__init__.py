@@ -1,0 +1,1 @@
+"""The room of chapter 14: see `rlhf_mini.chapters`."""
