@@ -11,7 +11,7 @@ GOLD = (0.0, 1.0, 2.0, 1.0)  # of four windows
 
 
 def run(*, window=5, answers=64, noise=0.1, deviation=2.0, extra=0, validator=GOLD):
-    """Gold rises and falls over the windows, the proxy only rises; `extra` iterations do not fill a window."""
+    """Gold rises and falls over windows, the proxy only rises; `extra` iterations do not fill a window."""
     rng = np.random.default_rng(0)
     means = np.repeat(GOLD, window).tolist() + [50.0] * extra
     golds = [(deviation * (mean + noise * rng.standard_normal(answers))).tolist() for mean in means]
@@ -126,6 +126,8 @@ def test_runs_that_cannot_be_compared_are_refused():
     one = curve(score_weight=1.0, kl_weight=0.0)
     with pytest.raises(ValueError, match="takes two; got 1"):
         transferred({"a": one})
+    with pytest.raises(ValueError, match="this has 2"):  # what is left out is nearer than d, and not than d²
+        transferred({"a": one, "b": {**one, "kl": [0.0] * 10 + [0.3, 0.4]}})
     near = {name: [x / 100 for x in values] for name, values in one.items()}
     with pytest.raises(ValueError, match=f"three points at {LEAST_DISTANCE}"):
         transferred({"a": one, "b": near})
