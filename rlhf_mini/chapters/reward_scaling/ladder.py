@@ -2,6 +2,8 @@
 
 import itertools
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +15,7 @@ from rlhf_mini.evaluation.best_of_n import best_of_n_kl, best_of_n_kl_bound
 from rlhf_mini.evaluation.best_of_n_curve import best_of_n_curve
 from rlhf_mini.evaluation.overoptimisation import (
     BestOfNForm,
+    Form,
     ReinforcementForm,
     fit_best_of_n,
     fit_reinforcement,
@@ -74,11 +77,12 @@ def pool() -> Seen:
 def fit() -> Seen:
     """From exact points of either form the fit finds its coefficients, and the peak is the highest point of the curve."""
     distances, fine = np.linspace(0.5, 4.0, 12), np.linspace(0.01, 6.0, 60_000)
-    off = []
-    for form, find in (
+    pairs: tuple[tuple[Form, Callable[..., Form]], ...] = (
         (BestOfNForm(ALPHA, BETA), fit_best_of_n),
         (ReinforcementForm(ALPHA, BETA), fit_reinforcement),
-    ):
+    )
+    off = []
+    for form, find in pairs:
         found = find(distances, form.at(distances))
         off += [abs(found.alpha - ALPHA), abs(found.beta - BETA)]
         if found.peak is None:
@@ -87,7 +91,7 @@ def fit() -> Seen:
     return max(off) < 1e-6, _plain(f"α, β and peaks of both forms off by {max(off):.0e}")
 
 
-def few_labels(pipeline: Pipeline) -> dict[str, int]:
+def few_labels(pipeline: Pipeline) -> dict[str, Any]:
     """Settings of a proxy that is trained in seconds: the middle one of the label counts, at the largest size."""
     counts = plan.label_counts(pipeline.profile)
     return plan.proxy_settings(pipeline.profile, 1, counts[len(counts) // 2])
@@ -131,7 +135,7 @@ def labels(pipeline: Pipeline) -> Seen:
     ] + 0.02, f"{fewest} labels: {right[0]:.0%} as gold does; {most:,}: {right[1]:.0%}"
 
 
-def usual(pipeline: Pipeline) -> dict[str, float]:
+def usual(pipeline: Pipeline) -> dict[str, Any]:
     """Best-of-n by the largest proxy of all labels, as the grid has it."""
     profile = pipeline.profile
     asked = plan.proxy_settings(profile, 1, plan.label_counts(profile)[-1])
