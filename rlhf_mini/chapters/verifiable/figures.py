@@ -119,9 +119,11 @@ def gap_curves(gap: str) -> Picture:
     pictures = []
     for side in ("open", "closed"):
         name, reward = gap_name(gap, side), GAP_REWARDS[gap][side == "closed"]
-        names = {f"score_{reward}": ("reward", "loss"), "score_all right": ("all right", "policy")}
         curves = []
-        for metric, (label, role) in names.items():
+        for metric, label, role in (
+            (f"score_{reward}", "reward", "loss"),
+            ("score_all right", "all right", "policy"),
+        ):
             rows = _of_log(name, metric)
             curves.append(Curve(label, role, list(range(len(rows[0]))), rows))
         told = "; ".join(_ends(curve) for curve in curves)

@@ -17,7 +17,7 @@ HELD_OUT = 400  # half of them for rehearsal
 SAMPLES = 8  # solutions to each, in every look
 CURVE_PROBLEMS, CURVE_SAMPLES = 100, 64  # of the curves over the number of tries
 TRIES = (1, 2, 4, 8, 16, 32, 64)
-LONG, SHORT = "two or more", "none"  # how many steps an answer has
+ENDS = 5  # iterations at either end of a log that a mean is taken over
 
 
 def solutions(
@@ -95,23 +95,28 @@ def _share(values: Sequence[float]) -> float:
 
 
 def log_summary(log: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """What stays of a log: the entropy and the share of groups without spread at its two ends, and its seconds."""
-    first, last = log[:5], log[-5:]
+    """What stays of a log: means over its first and last iterations, or over all, and sums of answers and seconds.
 
-    def mean(entries: Sequence[Mapping[str, float]], name: str) -> float:
-        return _share([entry[name] for entry in entries if name in entry])
-
-    return {
-        "entropy_first": mean(first, "entropy"),
-        "entropy_last": mean(last, "entropy"),
-        "without_spread_first": mean(first, "without_spread"),
-        "without_spread_last": mean(last, "without_spread"),
-        "reward_last": mean(last, "reward"),
-        "kl_k1": mean(last, "kl_k1"),
-        "clip_fraction": mean(log, "clip_fraction"),
-        "ratio_deviation": mean(log, "ratio_deviation"),
-        "loss_largest": max(abs(entry.get("policy_loss", 0.0)) for entry in log),
-        "grad_norm": mean(log, "grad_norm"),
-        "drawn": sum(entry.get("drawn", 0.0) for entry in log),
-        "seconds": sum(entry["seconds"] for entry in log),
+    What a method does not log is left out: PPO with a critic has no groups, and none without spread.
+    """
+    first, last = log[:ENDS], log[-ENDS:]
+    means = {
+        "entropy_first": (first, "entropy"),
+        "entropy_last": (last, "entropy"),
+        "without_spread_first": (first, "without_spread"),
+        "without_spread_last": (last, "without_spread"),
+        "reward_last": (last, "reward"),
+        "kl_k1": (last, "kl_k1"),
+        "clip_fraction": (log, "clip_fraction"),
+        "ratio_deviation": (log, "ratio_deviation"),
+        "grad_norm": (log, "grad_norm"),
+    }
+    found = {
+        told: _share([entry[name] for entry in entries])
+        for told, (entries, name) in means.items()
+        if name in log[0]
+    }
+    found["loss_largest"] = max(abs(entry["policy_loss"]) for entry in log)
+    return found | {
+        name: sum(entry[name] for entry in log) for name in ("drawn", "seconds") if name in log[0]
     }

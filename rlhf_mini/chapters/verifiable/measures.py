@@ -22,11 +22,11 @@ from rlhf_mini.chapters.verifiable.family import (
     run,
     start_name,
 )
+from rlhf_mini.chapters.verifiable.looks import ENDS
 from rlhf_mini.chapters.verifiable.starts import READER
 from rlhf_mini.pipeline import Pipeline
 
 BEFORE = start_name(READER)
-ENDS = 5  # iterations that a mean over a log's end is taken of
 
 
 def ends(pipeline: Pipeline, names: Sequence[str], *metrics: str) -> dict[str, float]:
