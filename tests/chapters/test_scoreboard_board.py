@@ -134,6 +134,8 @@ def test_boards_that_compare_nothing_are_refused():
         Board([record("SFT"), record("PPO"), record("PPO")])
     with pytest.raises(ValueError, match="no method is called 'GRPO'"):
         Board(whole()).seeds("GRPO")
+    assert Board(whole()).profile == "quick"
+    assert Board([record("SFT", profile="full")]).profile == "full"
 
 
 def test_it_is_read_from_its_file(tmp_path):
