@@ -45,14 +45,12 @@ def bradley_terry(wins: np.ndarray) -> np.ndarray:
         >>> np.diff(bradley_terry(np.array([[0, 1], [3, 0]]))).round(4)  # odds of three to one: log 3
         array([1.0986])
     """
-    tables = np.array(wins, dtype=np.float64)
+    tables = np.asarray(wins, dtype=np.float64)
     if tables.ndim not in (2, 3) or tables.shape[-1] != tables.shape[-2] or tables.shape[-1] < 2:
         raise ValueError(f"wins must be (M, M) or (B, M, M) with M of at least 2, got shape {tables.shape}")
     if not np.isfinite(tables).all() or (tables < 0).any():
         raise ValueError("wins must be finite and not negative")
     single, tables = tables.ndim == 2, tables.reshape(-1, *tables.shape[-2:])
-    players = tables.shape[-1]
-    tables[:, range(players), range(players)] = 0
     if not _all_reach_all(tables):
         raise ValueError(
             "some players never won against any of the others, or never lost: their strengths have no finite "

@@ -134,12 +134,14 @@ def test_boards_that_compare_nothing_are_refused():
         Board([record("SFT"), record("PPO"), record("PPO")])
     with pytest.raises(ValueError, match="no method is called 'GRPO'"):
         Board(whole()).seeds("GRPO")
+    assert Board(whole()).profile == "quick"
+    assert Board([record("SFT", profile="full")]).profile == "full"
 
 
 def test_it_is_read_from_its_file(tmp_path):
     path = tmp_path / "board.json"
     write_records(path, whole())
-    assert Board.read(path).names == ["SFT", "PPO", "best of 4"]
+    assert sorted(Board.read(path).names) == ["PPO", "SFT", "best of 4"]
     with pytest.raises(ValueError, match="full"):
         Board.read(path, profile="full")
 

@@ -273,7 +273,10 @@ def test_work_by_hand():
     assert counts.judged_reward_model(QUICK).labels == 0
     assert counts.judged_reward_model(QUICK).judge_labels == 8000
     assert counts.preference_model(QUICK).labels == 3000
-    assert counts.by_own_pairs(4000, scored=False)(QUICK, None).labels == 3999  # three rounds alike
+    assert counts.by_own_pairs(4000, scored=False)(QUICK, None).labels == 4000
+    assert counts.by_own_pairs(4000, scored=False, rounds=3)(QUICK, None).labels == 3999  # three rounds alike
+    scored = counts.by_own_pairs(4000, scored=True)(QUICK, None)
+    assert (scored.drawn, scored.read, scored.learned, scored.labels) == (8000, 16000, 8000, 0)
 
 
 def test_work_adds_up_and_has_a_price():
@@ -351,6 +354,15 @@ def test_the_command_measures_each_cell_once_and_goes_on(scoreboard, monkeypatch
     monkeypatch.setattr(measuring, "told_of", None)  # a second time nobody is judged
     monkeypatch.setattr(samplers, "told_of", None)
     assert scoreboard(*FEW)[0] == 0
+
+
+def test_golds_of_every_request_are_on_record_of_the_rows_alone(scoreboard):
+    status, _, err = scoreboard("--only", "methods", "dials", "--methods", "SFT, colder")
+    assert (status, err) == (0, "")
+    row, *dials = read_records(scoreboard.records)
+    assert len(row.metrics["golds"]) == 12
+    assert [record.metrics["label"] for record in dials] == ["0.7", "0.3"]
+    assert all("golds" not in record.metrics and "gold" in record.metrics for record in dials)
 
 
 def test_an_interrupted_command_keeps_what_is_done(scoreboard, monkeypatch):

@@ -7,7 +7,13 @@ import math
 import numpy as np
 import pytest
 
-from rlhf_mini.evaluation.bradley_terry_ranking import ELO_PER_NAT, bradley_terry, elo_table, wins_by_score
+from rlhf_mini.evaluation.bradley_terry_ranking import (
+    ELO_PER_NAT,
+    _resampled,
+    bradley_terry,
+    elo_table,
+    wins_by_score,
+)
 
 
 def table_of(strengths, games=1000.0):
@@ -159,6 +165,7 @@ def test_all_seeds_count_alike():
     """On the first seed a wins both requests, on the second none: even."""
     table = elo_table({"a": [[1, 1], [0, 0]], "b": [[0, 0], [1, 1]]}, anchor="b", ties=0.1, resamples=400)
     assert table.elo["a"].mean == pytest.approx(0, abs=1e-6)
+    assert table.rate("a", "b") == table.rate("b", "a") == 0.5
     low, high = table.elo["a"].low, table.elo["a"].high
     assert low < -200  # a quarter of the resamples has the first seed alone, another the second
     assert high > 200
@@ -174,6 +181,18 @@ def test_the_interval_of_one_seed_is_over_requests():
     assert many.elo["a"].count == 1
     # of 100 fair games the share has a deviation of 0.05, an Elo of 4 · 0.05 nats: ± 1.96 · 0.2 · 174 = 68
     assert many.elo["a"].half_width == pytest.approx(68, rel=0.15)
+
+
+def test_every_resample_holds_as_many_games_as_there_were():
+    """Of three seeds some are drawn twice, others not at all, and each draw brings five requests with it."""
+    weights = _resampled(3, 5, resamples=400, seed=0).reshape(400, 3, 5)
+    np.testing.assert_array_equal(weights.sum((1, 2)), 15)
+    of_seeds = weights.sum(2)
+    assert {*of_seeds.ravel()} == {0.0, 5.0, 10.0, 15.0}
+    assert (of_seeds == 0).mean() == pytest.approx(
+        (2 / 3) ** 3, abs=0.06
+    )  # 1,200 shares, less than 5 deviations
+    assert (weights == 0).mean() > 0.3  # requests are drawn with replacement, too
 
 
 def test_requests_are_resampled_for_all_alike():

@@ -28,7 +28,7 @@ EXPERIMENTS = ("prices", "methods", "dials", "budgets")
 SHOWN = ("gold", "helpfulness", "safety", "proxy", "kl_k3", "length", "distinct_2", "story_nats")
 # For planning alone: seconds of one core at the quick profile for an answer drawn, read and learned from, and what judging
 # one policy takes. They stand in no record.
-GUESSED = {"drawn": 0.0055, "read": 0.0019, "learned": 0.0045}
+GUESSED = {"drawn": 0.0055, "read": 0.0018, "learned": 0.005}
 JUDGING, SAMPLING = 12.0, 25.0
 BYTES_TRAINED, BYTES_FROZEN = 16, 4  # a weight, its gradient and Adam's two moments; a weight alone
 
@@ -52,10 +52,12 @@ class Cell:
         return self.point.policy.is_measured(pipeline)
 
     def measured(self, pipeline: Pipeline) -> dict[str, Any]:
-        """Its numbers for a record; measured once and kept."""
+        """Its numbers for a record; measured once and kept. Every request's gold is on record of the board's rows alone."""
         if self.point is None or self.entry is None:
             return pipeline.measured(measuring.prices)
         told = self.point.policy.measured(pipeline)
+        if self.experiment != "methods":
+            told = {name: value for name, value in told.items() if name != "golds"}
         return {**told, **facts(pipeline, self.entry, self.point, told)}
 
     def still_to_pay(self, pipeline: Pipeline) -> float:

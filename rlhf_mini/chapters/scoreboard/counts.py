@@ -8,7 +8,6 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from rlhf_mini.chapters.direct.online import ROUNDS as DPO_ROUNDS
 from rlhf_mini.chapters.hindsight.story_runs import ROUNDS as HIR_ROUNDS
 from rlhf_mini.chapters.llama2 import rounds as llama2
 from rlhf_mini.chapters.rlaif import judges, phase_one, phase_two, self_rewarded
@@ -112,12 +111,15 @@ def by_pairs(count: int, *, both: bool = False) -> Count:
     return work
 
 
-def by_own_pairs(count: int, *, scored: bool) -> Count:
-    """Both answers of each pair are drawn, read by the reference and, if `scored`, by the reward model, and learned from."""
+def by_own_pairs(count: int, *, scored: bool, rounds: int = 1) -> Count:
+    """Both answers of each pair are drawn, read by the reference and, if `scored`, by the reward model, and learned from.
+
+    In several `rounds` alike; what is left over of the pairs is not drawn. Pairs that no reward model scores are labelled.
+    """
 
     def work(profile: Profile, folder: Path | None = None) -> Work:
-        number = count // DPO_ROUNDS * DPO_ROUNDS if not scored else count
-        return Work(drawn=2, read=4 if scored else 2, learned=2, labels=0 if scored else 1).times(number)
+        each = Work(drawn=2, read=4 if scored else 2, learned=2, labels=0 if scored else 1)
+        return each.times(count // rounds * rounds)
 
     return work
 

@@ -6,6 +6,7 @@ that very run is used.
 """
 
 from rlhf_mini.chapters.direct import family as direct
+from rlhf_mini.chapters.direct.online import ROUNDS as DPO_ROUNDS
 from rlhf_mini.chapters.filtering import family as filtering
 from rlhf_mini.chapters.hindsight import family as hindsight
 from rlhf_mini.chapters.hindsight import story_runs
@@ -197,7 +198,7 @@ PREFERENCES = (
         name="DPO in rounds",
         family="preference loss",
         chapter="07",
-        main=by_direct("iterated, 3 rounds", "", counts.by_own_pairs(PAIRS, scored=False)),
+        main=by_direct("iterated, 3 rounds", "", counts.by_own_pairs(PAIRS, scored=False, rounds=DPO_ROUNDS)),
         frozen=1,
     ),
 )
