@@ -42,9 +42,8 @@ def exact() -> Seen:
     start, proxy = goodhart.reference(), goodhart.worth(0)
     chances = start.exp()
     listed = torch.zeros_like(chances)
-    kept = torch.where(
-        proxy[:, None] > proxy[None], *torch.meshgrid(*[torch.arange(len(proxy))] * 2, indexing="ij")
-    )
+    first, second = torch.meshgrid(*[torch.arange(len(proxy))] * 2, indexing="ij")
+    kept = torch.where(proxy[:, None] > proxy[None], first, second)
     listed.index_add_(0, kept.flatten(), (chances[:, None] * chances[None]).flatten())
     off = [float((best_of_n(start, proxy, n=2).exp() - listed).abs().max())]
     room = []
@@ -61,7 +60,7 @@ def pool() -> Seen:
     rng = np.random.default_rng(0)
     golds, ranked = rng.normal(size=POOL), rng.integers(0, 6, size=POOL).astype(float)
     sizes = range(1, LARGEST + 1)
-    curve = best_of_n_curve([golds], [ranked], sizes=sizes)
+    curve = best_of_n_curve(golds[None], ranked[None], sizes=sizes)
     off = []
     for place, n in enumerate(sizes):
         best = []

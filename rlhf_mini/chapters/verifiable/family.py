@@ -7,7 +7,7 @@ no table is made of, `rehearsal=True`.
 from dataclasses import dataclass, field
 from typing import Any
 
-from rlhf_mini.chapters.verifiable import runs
+from rlhf_mini.chapters.verifiable import runs, training
 from rlhf_mini.chapters.verifiable.choices import IN_REWARD, METHODS, NO_BOUND, PREFERENCE
 from rlhf_mini.chapters.verifiable.starts import READER
 from rlhf_mini.pipeline import Pipeline
@@ -49,7 +49,7 @@ class Run:
 
     def log(self, pipeline: Pipeline) -> list[dict[str, float]]:
         """What its training logged, an entry an iteration; of a run that trains."""
-        return runs.log_of(pipeline, **self.settings)
+        return training.log_of(pipeline, **self.settings)
 
 
 def start_name(start: str) -> str:

@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import torch
 from transformers import LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
@@ -92,7 +93,7 @@ class SmallSums:
         return torch.Generator().manual_seed(self.seed)
 
 
-def settings(**changes: int) -> GRPOConfig:
+def settings(**changes: Any) -> GRPOConfig:
     """One epoch on 64 answers an iteration, in one step, unless told otherwise."""
     config = GRPOConfig(
         iterations=24,

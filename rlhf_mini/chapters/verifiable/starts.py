@@ -108,7 +108,7 @@ HABITS: Mapping[str, Callable[[str, random.Random], str]] = {
 
 def reader(pipeline: Pipeline, folder: Path) -> None:
     """A kept model: a small Llama after some epochs of worked sums, as all runs' models were."""
-    shown = demonstrations(pipeline, "read", **READINGS)
+    shown = demonstrations(pipeline, "read", **READINGS)  # type: ignore[arg-type]
     model = fine_tuned_start(pipeline, *shown, context=CONTEXT, epochs=EPOCHS, purpose="chapter 12 reader")
     model.save_pretrained(folder)
 

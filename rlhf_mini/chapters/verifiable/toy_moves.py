@@ -80,7 +80,7 @@ def silenced(world: World, method: GroupMethod, logits: Tensor) -> dict[str, flo
         (slope,) = torch.autograd.grad(masked_sum(terms, world.language.response), [leaf])
         still.append(slope == 0)
     quiet, is_right = drawn * torch.stack(still), world.right.bool()
-    whom = {"silenced": slice(None), "silenced right": is_right, "silenced wrong": ~is_right}
+    whom: dict[str, Any] = {"silenced": slice(None), "silenced right": is_right, "silenced wrong": ~is_right}
     return {name: float(quiet[:, who].sum() / drawn[:, who].sum()) for name, who in whom.items()}
 
 
