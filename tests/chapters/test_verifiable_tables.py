@@ -11,7 +11,7 @@ from rlhf_mini.evaluation.records import write_records
 from rlhf_mini.pipeline import Pipeline
 from tests.chapters.verdicts import verifiable as verdicts
 
-TRIES = [1, 4, 64]
+TRIES = [1, 4, 16, 64]
 
 
 def place_of(name):
@@ -43,8 +43,8 @@ def told(monkeypatch):
         "curves",
         lambda self, pipeline, **how: {
             "tries": TRIES,
-            "pass": [0.1 + place_of(self.name) / 100] * 3,
-            "majority": [0.2 + place_of(self.name) / 100] * 3,
+            "pass": [0.1 + place_of(self.name) / 100] * len(TRIES),
+            "majority": [0.2 + place_of(self.name) / 100] * len(TRIES),
             "length": 10.0,
             "never": 0.0,
         },

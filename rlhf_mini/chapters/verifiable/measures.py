@@ -45,9 +45,10 @@ def methods(pipeline: Pipeline) -> dict[str, float]:
 
 def loss(pipeline: Pipeline) -> dict[str, float]:
     """What GRPO's loss and gradient read on-policy, and how the reward went."""
-    log = run(OURS).log(pipeline)
+    log, told = run(OURS).log(pipeline), run(OURS).measured(pipeline)
     return {
-        **ends(pipeline, (OURS,), "loss_largest", "grad_norm"),
+        "loss_largest": told["loss_largest"],
+        "grad_norm": told["grad_norm"],
         "first": _mean([entry["score_answer right"] for entry in log[:ENDS]]),
         "last": _mean([entry["score_answer right"] for entry in log[-ENDS:]]),
     }
