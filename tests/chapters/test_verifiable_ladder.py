@@ -89,26 +89,3 @@ def test_one_sum_is_not_learned_with_the_sign_turned_round(sums, monkeypatch):
     method = ladder.replace(grpo_method(), advantage=lambda rewards: -group_scaled_advantages(rewards))
     monkeypatch.setattr(ladder, "grpo_method", lambda: method)
     assert not ladder.one_sum(sums)[0]
-
-
-def test_the_band_and_the_real_run_are_asked_of_the_chapter_s_outcomes(monkeypatch):
-    asked = {}
-
-    def kept(here, metrics, **where):
-        asked.update(where, here=here, metrics=metrics)
-        return True, "seen"
-
-    monkeypatch.setattr(ladder, "in_the_band", kept)
-    pipeline = SimpleNamespace(seed=0, profile=SimpleNamespace(name="quick"))
-    before, after = {"pass_1": 0.3, "length": 10.0}, {"pass_1": 0.6, "length": 12.0}
-    climbed = ladder.rungs(pipeline, start=lambda: before, end=lambda: after)
-    assert [rung.name for rung in climbed] == [
-        "exact test", "verifier", "groups", "first step", "nothing to learn", "one sum", "small run",
-        "band of good seeds", "real run",
-    ]  # fmt: skip
-    assert climbed[-2].check() == (True, "seen")
-    assert asked["here"] is after
-    assert (asked["chapter"], asked["profile"]) == ("12", "quick")
-    assert climbed[-1].check()[0]
-    assert not ladder.real(before, {**after, "pass_1": 0.35})[0]
-    assert len(ladder.rungs(pipeline)) == 7
