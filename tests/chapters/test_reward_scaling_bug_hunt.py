@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from rlhf_mini.chapters.reward_scaling import bug_hunt, goodhart
+from rlhf_mini.exact import sample_rows
 from rlhf_mini.pipeline import Pipeline
 from rlhf_mini.reader import quiz
 from tests.chapters.stand_ins import numbers
@@ -80,6 +81,16 @@ def test_the_colleague_s_worst_case_is_the_gold_of_one_model(found):
         lowest = raw[bug_hunt.ZEROS.index(min(bug_hunt.ZEROS))]
         alone = goodhart.Case(goodhart.worth(seed), lowest).optimised()
         assert told["wrong"]["gold"] == pytest.approx(alone["gold"], abs=0.02)
+
+
+def test_who_says_the_lowest_number_is_counted_text_by_text(found):
+    raw, logp = bug_hunt.raw_scores(0, members=4, shared=0.0), goodhart.reference()
+    drawn = sample_rows(logp, bug_hunt.REFERENCES, generator=torch.Generator().manual_seed(0))
+    members, counts = bug_hunt.normalised_right(raw, raw[:, drawn]), [0.0] * 4
+    for text, chance in enumerate(logp.exp().tolist()):
+        said = members[:, text].tolist()
+        counts[said.index(min(said))] += chance
+    assert found[0]["right"]["lowest"] == pytest.approx(max(counts))
 
 
 def test_every_suspect_has_a_symptom_that_rules_it_out(found):
