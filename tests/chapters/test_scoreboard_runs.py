@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from rlhf_mini.chapters.direct import family as direct
 from rlhf_mini.chapters.filtering import family as filtering
 from rlhf_mini.chapters.hindsight import family as hindsight
+from rlhf_mini.chapters.hindsight import story_runs
 from rlhf_mini.chapters.judging import judged_on_requests
 from rlhf_mini.chapters.kept import address_of, is_kept
 from rlhf_mini.chapters.scoreboard import (
@@ -176,7 +177,7 @@ def test_a_run_of_another_chapter_is_there_as_soon_as_that_chapter_has_it(built)
     cases = (
         (entries.entry("weighted by advantage").main, lambda: weighted.policy(built)),
         (entries.entry("IPO").main, lambda: direct.run("IPO").policy(built)),
-        (entries.entry("HIR").main, lambda: hir.measured(built)),
+        (entries.entry("HIR").main, lambda: story_runs.policy_of(built, **hir.settings)),
     )
     for point, train in cases:
         assert not point.policy.is_there(built)
