@@ -223,6 +223,10 @@ SEVERAL = (
     "texts = [[text for part in parts for text in part] for parts in zip(*(a.texts for a in several){})]"
 )
 PAIRED = "return torch.tensor([float(reward(*pair)) for pair in zip(prompts, answers{})])"
+SPACES = (
+    "return PreTrainedTokenizerFast(tokenizer_object=backend, pad_token=PAD, bos_token=BEGIN, eos_token=END, "
+    "additional_special_tokens=[USER, ASSISTANT], chat_template=CHAT_TEMPLATE{}, padding_side='right')"
+)
 GREEDY = (
     "drawn = draw(judge.model, judge.tokenizer, asked, max_new_tokens=max_new_tokens, "
     "generator=torch.Generator().manual_seed({}), temperature=0.0)"
@@ -623,6 +627,11 @@ EQUIVALENT = {
         TARGET.format("config.discount * q[after].max()"),
     ): END_IS_WORTH_NOTHING,
     ("data/digits.py", CHARACTERS.format(", padding_side='right'"), CHARACTERS.format("")): "the default",
+    (
+        "data/digits.py",
+        SPACES.format(", clean_up_tokenization_spaces=False"),
+        SPACES.format(""),
+    ): "the default",
     ("worlds/sums.py", "MOST_LISTED = 20000", "MOST_LISTED = 20001"): NO_SUCH_LEVEL,
     ("worlds/sums.py", "MOST_LISTED = 20000", "MOST_LISTED = 19999"): NO_SUCH_LEVEL,
     (
