@@ -9,6 +9,7 @@ from rlhf_mini.chapters.verifiable.choices import AVERAGES, IN_REWARD, METHODS, 
 from rlhf_mini.data.chat import pack_texts
 from rlhf_mini.methods.group_methods import k2_penalty, k3_penalty, named_methods
 from rlhf_mini.methods.reward_parts import score_parts, weighted_sum
+from rlhf_mini.models import new_llama
 from rlhf_mini.pipeline import Pipeline
 from rlhf_mini.worlds.sums import Sum
 from rlhf_mini.worlds.sums_verifier import GAPS
@@ -36,6 +37,13 @@ def short(miniature, tmp_path, monkeypatch):
         monkeypatch.setattr(looks, name, few)
     monkeypatch.setattr(looks, "TRIES", (1, 2, 4))
     return Pipeline(miniature, cache=tmp_path)
+
+
+def untaught():
+    """A model that nobody asks anything."""
+    return new_llama(
+        vocab_size=8, width=8, layers=1, heads=1, context=8, pad_token=0, eos_token=1, bos_token=2, seed=0
+    )
 
 
 # --------------------------------------------------------------------------------- choices
@@ -174,7 +182,7 @@ def test_a_group_size_leaves_the_number_of_answers(monkeypatch, short):
 
     monkeypatch.setattr(training, "grpo", seen)
     for samples in (2, 4, 8):
-        training.in_groups(short, None, None, **{**training.USUAL, "samples": samples})
+        training.in_groups(short, untaught(), untaught(), **{**training.USUAL, "samples": samples})
     assert asked == dict.fromkeys((2, 4, 8), (8, 2))
 
 
@@ -188,7 +196,7 @@ TEXTS = [[RIGHT, WRONG], ["=73", "1+2=3 3+4=7 =74"]]
 def test_a_look_by_hand(short, monkeypatch):
     monkeypatch.setattr(looks, "held_out_sums", lambda count, *, rehearsal: ASKED)
     monkeypatch.setattr(looks, "solutions", lambda pipeline, policy, problems, *, samples: TEXTS)
-    told = looks.look(short, torch.nn.Identity())
+    told = looks.look(short, untaught())
     assert told["answer_right"] == 2 / 4
     assert told["all_right"] == 1 / 4
     assert told["in_form"] == told["worked"] == 3 / 4
@@ -205,7 +213,7 @@ def test_curves_by_hand(short, monkeypatch):
     texts = [[RIGHT, WRONG, RIGHT, "7+8"], ["=74", "=74", "=73", "=74"]]
     monkeypatch.setattr(looks, "held_out_sums", lambda count, *, rehearsal: ASKED)
     monkeypatch.setattr(looks, "solutions", lambda pipeline, policy, problems, *, samples: texts)
-    told = looks.curves(short, torch.nn.Identity())
+    told = looks.curves(short, untaught())
     assert told["tries"] == [1, 2, 4]
     assert told["pass"] == pytest.approx([(2 / 4 + 1 / 4) / 2, (1 - 1 / 6 + 1 - 3 / 6) / 2, 1.0])
     # of two: {R,R} wins; {R,86} ties, twice; {R,–} wins, twice; {86,–} loses. Of 74, 74, 74, 73: three ties
@@ -220,7 +228,7 @@ def test_solutions_stand_by_their_problem(short, monkeypatch):
         return [f"{prompt}:{place}" for place, prompt in enumerate(prompts)]
 
     monkeypatch.setattr(looks, "answer", echo)
-    found = looks.solutions(short, None, ASKED, samples=2)
+    found = looks.solutions(short, untaught(), ASKED, samples=2)
     assert found == [["27+58:0", "27+58:1"], ["31+42:2", "31+42:3"]]
 
 
@@ -270,7 +278,10 @@ def test_every_run_has_a_name_of_its_own_and_can_be_made():
 def test_a_run_asks_for_what_it_is(monkeypatch):
     asked = []
 
-    class Kept:
+    class Kept(Pipeline):
+        def __init__(self):
+            pass
+
         def measured(self, told, **settings):
             asked.append((told, settings))
             return {}
