@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from rlhf_mini.chapters.small_sums import MAX_NEW_TOKENS, tokenizer
-from rlhf_mini.chapters.verifiable import choices, family, looks, starts, taste, training
+from rlhf_mini.chapters.verifiable import choices, family, looks, runs, starts, taste, training
 from rlhf_mini.chapters.verifiable.choices import AVERAGES, IN_REWARD, METHODS, group_method
 from rlhf_mini.data.chat import pack_texts
 from rlhf_mini.methods.group_methods import k2_penalty, k3_penalty, named_methods
@@ -15,13 +15,6 @@ from rlhf_mini.worlds.sums import Sum
 from rlhf_mini.worlds.sums_verifier import GAPS
 
 RIGHT, WRONG = "7+8=15 2+5+1=8 =85", "7+8=16 2+5+1=8 =86"
-
-
-def tiny():
-    """A model that nobody asks anything."""
-    return new_llama(
-        vocab_size=8, width=8, layers=1, heads=1, context=8, pad_token=0, eos_token=1, bos_token=2, seed=0
-    )
 
 
 @pytest.fixture
@@ -44,6 +37,13 @@ def short(miniature, tmp_path, monkeypatch):
         monkeypatch.setattr(looks, name, few)
     monkeypatch.setattr(looks, "TRIES", (1, 2, 4))
     return Pipeline(miniature, cache=tmp_path)
+
+
+def untaught():
+    """A model that nobody asks anything."""
+    return new_llama(
+        vocab_size=8, width=8, layers=1, heads=1, context=8, pad_token=0, eos_token=1, bos_token=2, seed=0
+    )
 
 
 # --------------------------------------------------------------------------------- choices
@@ -173,6 +173,19 @@ def test_a_run_cannot_change_what_there_is_not(short):
         training.log_of(short, learning_rate=1e-3)
 
 
+def test_a_group_size_leaves_the_number_of_answers(monkeypatch, short):
+    asked = {}
+
+    def seen(policy, reference, words, prompts, parts, method, *, config, **rest):
+        asked[config.drawing.samples] = (config.answers, config.steps)
+        return []
+
+    monkeypatch.setattr(training, "grpo", seen)
+    for samples in (2, 4, 8):
+        training.in_groups(short, untaught(), untaught(), **{**training.USUAL, "samples": samples})
+    assert asked == dict.fromkeys((2, 4, 8), (8, 2))
+
+
 # --------------------------------------------------------------------------------- what is said of a policy
 
 
@@ -180,12 +193,42 @@ ASKED = [Sum((27, 58)), Sum((31, 42))]
 TEXTS = [[RIGHT, WRONG], ["=73", "1+2=3 3+4=7 =74"]]
 
 
+def test_a_look_by_hand(short, monkeypatch):
+    monkeypatch.setattr(looks, "held_out_sums", lambda count, *, rehearsal: ASKED)
+    monkeypatch.setattr(looks, "solutions", lambda pipeline, policy, problems, *, samples: TEXTS)
+    told = looks.look(short, untaught())
+    assert told["answer_right"] == 2 / 4
+    assert told["all_right"] == 1 / 4
+    assert told["in_form"] == told["worked"] == 3 / 4
+    assert told["follows"] == 2 / 4
+    assert told["steps"] == 6 / 4
+    assert told["right_bare"] == 1.0
+    assert told["right_worked"] == pytest.approx(1 / 3)
+    assert told["length"] == sum(len(text) + 1 for row in TEXTS for text in row) / 4
+    assert told["larger_first"] == pytest.approx(0.0)
+
+
+def test_curves_by_hand(short, monkeypatch):
+    """27+58: right twice, 86 once, and one that says nothing. 31+42: 74 three times, right once."""
+    texts = [[RIGHT, WRONG, RIGHT, "7+8"], ["=74", "=74", "=73", "=74"]]
+    monkeypatch.setattr(looks, "held_out_sums", lambda count, *, rehearsal: ASKED)
+    monkeypatch.setattr(looks, "solutions", lambda pipeline, policy, problems, *, samples: texts)
+    told = looks.curves(short, untaught())
+    assert told["tries"] == [1, 2, 4]
+    assert told["pass"] == pytest.approx([(2 / 4 + 1 / 4) / 2, (1 - 1 / 6 + 1 - 3 / 6) / 2, 1.0])
+    # of two: {R,R} wins; {R,86} ties, twice; {R,–} wins, twice; {86,–} loses. Of 74, 74, 74, 73: three ties
+    assert told["majority"] == pytest.approx(
+        [(2 / 4 + 1 / 4) / 2, ((1 + 2 / 2 + 2) / 6 + (3 / 2) / 6) / 2, 1 / 2]
+    )
+    assert told["never"] == 0.0
+
+
 def test_solutions_stand_by_their_problem(short, monkeypatch):
     def echo(policy, words, prompts, **how):
         return [f"{prompt}:{place}" for place, prompt in enumerate(prompts)]
 
     monkeypatch.setattr(looks, "answer", echo)
-    found = looks.solutions(short, tiny(), ASKED, samples=2)
+    found = looks.solutions(short, untaught(), ASKED, samples=2)
     assert found == [["27+58:0", "27+58:1"], ["31+42:2", "31+42:3"]]
 
 
@@ -199,6 +242,15 @@ def test_a_log_in_short():
     assert (told["seconds"], told["drawn"]) == (24.0, 96.0)
     assert told["loss_largest"] == pytest.approx(1.1)
     assert "kl_k1" not in told
+
+
+@pytest.mark.slow  # tiny trainings
+def test_what_is_said_of_runs_and_starts(short):
+    told = runs.outcome(short, rehearsal=True)
+    assert {"answer_right", "entropy_last", "seconds"} <= set(told)
+    assert set(runs.start_outcome(short, start=starts.READER)) < set(told)
+    for curves in (runs.curves_of(short), runs.curves_of_start(short, start=starts.READER)):
+        assert len(curves["pass"]) == len(curves["majority"]) == 3
 
 
 # --------------------------------------------------------------------------------- the family
@@ -221,6 +273,28 @@ def test_every_run_has_a_name_of_its_own_and_can_be_made():
             assert settings["kl_weight"] == 0 or method.can_pay_for_kl
     with pytest.raises(ValueError, match="no run is called 'PPO without'"):
         family.run("PPO without")
+
+
+def test_a_run_asks_for_what_it_is(monkeypatch):
+    asked = []
+
+    class Kept(Pipeline):
+        def __init__(self):
+            pass
+
+        def measured(self, told, **settings):
+            asked.append((told, settings))
+            return {}
+
+    for one in (family.run("GRPO, reused"), family.run(family.start_name(starts.READER))):
+        one.measured(Kept(), rehearsal=True)
+        one.curves(Kept())
+    assert asked == [
+        (runs.outcome, {**family.REUSED, "rehearsal": True}),
+        (runs.curves_of, family.REUSED),
+        (runs.start_outcome, {"start": starts.READER, "rehearsal": True}),
+        (runs.curves_of_start, {"start": starts.READER}),
+    ]
 
 
 def test_nothing_else_differs_between_a_method_and_its_reuse():
