@@ -53,7 +53,7 @@ def exact() -> Seen:
         off.append(abs(kl - best_of_n_kl(chances, proxy, n=n)))
         room.append(best_of_n_kl_bound(n) - kl)
     seen = f"off by {max(off):.0e} at most; log n − (n − 1)/n is {room[-1]:.3f} nats too many at n = {goodhart.SIZES[-1]}"
-    return max(off) < 1e-10 and min(room) > -1e-10 and room[-1] > 0, _plain(seen)
+    return bool(max(off) < 1e-10 and min(room) > -1e-10 and room[-1] > 0), _plain(seen)
 
 
 def pool() -> Seen:
@@ -61,7 +61,7 @@ def pool() -> Seen:
     rng = np.random.default_rng(0)
     golds, ranked = rng.normal(size=POOL), rng.integers(0, 6, size=POOL).astype(float)
     sizes = range(1, LARGEST + 1)
-    curve = best_of_n_curve([golds], [ranked], sizes=sizes)
+    curve = best_of_n_curve(golds[None], ranked[None], sizes=sizes)
     off = []
     for place, n in enumerate(sizes):
         best = []
