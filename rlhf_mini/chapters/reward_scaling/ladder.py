@@ -130,9 +130,8 @@ def labels(pipeline: Pipeline) -> Seen:
         outcomes.proxy(pipeline, **plan.proxy_settings(profile, 1, count))["gold_accuracy"]
         for count in (fewest, most)
     ]
-    return right[1] > right[
-        0
-    ] + 0.02, f"{fewest} labels: {right[0]:.0%} as gold does; {most:,}: {right[1]:.0%}"
+    seen = f"{fewest} labels: {right[0]:.0%} as gold does; {most:,}: {right[1]:.0%}"
+    return right[1] > right[0] + 0.02, seen
 
 
 def usual(pipeline: Pipeline) -> dict[str, Any]:
