@@ -52,7 +52,7 @@ def exact() -> Seen:
         off.append(abs(kl - best_of_n_kl(chances, proxy, n=n)))
         room.append(best_of_n_kl_bound(n) - kl)
     seen = f"off by {max(off):.0e} at most; log n − (n − 1)/n is {room[-1]:.3f} nats too many at n = {goodhart.SIZES[-1]}"
-    return max(off) < 1e-10 and min(room) > -1e-10 and room[-1] > 0, _plain(seen)
+    return bool(max(off) < 1e-10 and min(room) > -1e-10 and room[-1] > 0), _plain(seen)
 
 
 def pool() -> Seen:
@@ -129,9 +129,8 @@ def labels(pipeline: Pipeline) -> Seen:
         outcomes.proxy(pipeline, **plan.proxy_settings(profile, 1, count))["gold_accuracy"]
         for count in (fewest, most)
     ]
-    return right[1] > right[
-        0
-    ] + 0.02, f"{fewest} labels: {right[0]:.0%} as gold does; {most:,}: {right[1]:.0%}"
+    seen = f"{fewest} labels: {right[0]:.0%} as gold does; {most:,}: {right[1]:.0%}"
+    return right[1] > right[0] + 0.02, seen
 
 
 def usual(pipeline: Pipeline) -> dict[str, Any]:
