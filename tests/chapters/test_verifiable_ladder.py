@@ -8,6 +8,8 @@ import torch
 from rlhf_mini.chapters.verifiable import ladder, toy
 from rlhf_mini.estimators import batch_mean_advantages, group_scaled_advantages
 from rlhf_mini.methods.group_methods import grpo_method
+from rlhf_mini.pipeline import Pipeline
+from rlhf_mini.profiles import QUICK
 from rlhf_mini.worlds.sums_verifier import GAPS, answer_mentioned
 
 
@@ -89,3 +91,26 @@ def test_one_sum_is_not_learned_with_the_sign_turned_round(sums, monkeypatch):
     method = ladder.replace(grpo_method(), advantage=lambda rewards: -group_scaled_advantages(rewards))
     monkeypatch.setattr(ladder, "grpo_method", lambda: method)
     assert not ladder.one_sum(sums)[0]
+
+
+def test_the_band_and_the_real_run_are_asked_of_the_chapter_s_outcomes(monkeypatch, tmp_path):
+    asked = {}
+
+    def kept(here, metrics, **where):
+        asked.update(where, here=here, metrics=metrics)
+        return True, "seen"
+
+    monkeypatch.setattr(ladder, "in_the_band", kept)
+    pipeline = Pipeline(QUICK, seed=0, cache=tmp_path)
+    before, after = {"pass_1": 0.3, "length": 10.0}, {"pass_1": 0.6, "length": 12.0}
+    climbed = ladder.rungs(pipeline, start=lambda: before, end=lambda: after)
+    assert [rung.name for rung in climbed] == [
+        "exact test", "verifier", "groups", "first step", "nothing to learn", "one sum", "small run",
+        "band of good seeds", "real run",
+    ]  # fmt: skip
+    assert climbed[-2].check() == (True, "seen")
+    assert asked["here"] is after
+    assert (asked["chapter"], asked["profile"]) == ("12", "quick")
+    assert climbed[-1].check()[0]
+    assert not ladder.real(before, {**after, "pass_1": 0.35})[0]
+    assert len(ladder.rungs(pipeline)) == 7

@@ -122,7 +122,7 @@ def symptoms(pipeline: Pipeline, *, way: str) -> dict[str, Any]:
     return {name: [_seen(name, entries) for entries in since] for name in MEASURES}
 
 
-def _seen(name: str, entries: list[dict[str, Any]]) -> float:
+def _seen(name: str, entries: list[dict[str, Any]]) -> float | int:
     """What is told at a look: two shares as means over the steps since the last one, anything else as it is now."""
     if name in ("teaching", "promised"):
         return sum(entry[name] for entry in entries) / len(entries)
