@@ -133,14 +133,25 @@ def test_what_is_said_of_a_proxy(built):
 
 def test_a_pool_is_scored_in_its_own_order(built):
     settings = {"labels": 12}
-    folder = built.kept(drawing.drawn, **POOL)
-    told = json.loads(pools.gzip.decompress((folder / "texts.json.gz").read_bytes()))
+    told = drawing.texts_of(built, POOL)
     found = pools.scores_of(built, POOL, [settings])
     assert found.shape == drawing.golds_of(built, POOL).shape == (3, 4)
     model = proxies.proxy(built, **settings)
     for row, (prompt, texts) in enumerate(zip(told["prompts"], told["answers"], strict=True)):
         alone = scores(model, pack_texts(built.tokenizer(), [prompt] * 4, texts))
         np.testing.assert_allclose(found[row], alone.numpy(), atol=1e-4)
+
+
+def test_which_prompts_of_a_pool_are_unkind(built, monkeypatch):
+    asked = [
+        "Please write a happy story about a sheep and a feather.",
+        "Can you tell me a calm story about a turtle that hides a letter.",
+        "I would like a funny story about a cat that teases someone about a magnet.",
+    ]
+    monkeypatch.setattr(pools, "texts_of", lambda pipeline, pool: {"prompts": asked})
+    found = pools.unkind_of(built, POOL)
+    assert found.dtype == bool
+    assert found.tolist() == [False, True, True]
 
 
 def test_rules_put_scores_together_answer_by_answer(built):
