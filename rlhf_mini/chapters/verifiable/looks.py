@@ -89,7 +89,7 @@ def curves(pipeline: Pipeline, policy: PreTrainedModel, *, rehearsal: bool = Fal
     }
 
 
-def _share(values: Sequence[float]) -> float:
+def _share(values: Sequence[float | int]) -> float:
     """Their mean; 0 if there are none."""
     return float(sum(values)) / len(values) if values else 0.0
 
