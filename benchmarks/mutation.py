@@ -187,10 +187,10 @@ SOFT = "losses = soft_preference_loss({}, {}, preference=batch.preference)"
 WALKED = "walk.append((state, action, float(after {} goal), int(after), bool(terminated)))"
 RELABELS = "drawn = generator.permutation(len(others))[:max({})]"
 TARGET = "target = float(after == goal) + {}"
+CLEAN, RIGHT_SIDE = ", clean_up_tokenization_spaces=False", ", padding_side='right'"
 CHARACTERS = (
     "return PreTrainedTokenizerFast(tokenizer_object=backend, pad_token=PAD, bos_token=BEGIN, eos_token=END, "
-    "additional_special_tokens=[USER, ASSISTANT], chat_template=CHAT_TEMPLATE, "
-    "clean_up_tokenization_spaces=False{})"
+    "additional_special_tokens=[USER, ASSISTANT], chat_template=CHAT_TEMPLATE{}{})"
 )
 COLUMNS = (
     "if not columns or len({{len(column) for column in columns}}) != 1 or max(map(max, columns){}) > {}:"
@@ -223,10 +223,6 @@ SEVERAL = (
     "texts = [[text for part in parts for text in part] for parts in zip(*(a.texts for a in several){})]"
 )
 PAIRED = "return torch.tensor([float(reward(*pair)) for pair in zip(prompts, answers{})])"
-SPACES = (
-    "return PreTrainedTokenizerFast(tokenizer_object=backend, pad_token=PAD, bos_token=BEGIN, eos_token=END, "
-    "additional_special_tokens=[USER, ASSISTANT], chat_template=CHAT_TEMPLATE{}, padding_side='right')"
-)
 GREEDY = (
     "drawn = draw(judge.model, judge.tokenizer, asked, max_new_tokens=max_new_tokens, "
     "generator=torch.Generator().manual_seed({}), temperature=0.0)"
@@ -626,12 +622,10 @@ EQUIVALENT = {
         TARGET.format("(config.discount * q[after].max() if goes_on else 0.0)"),
         TARGET.format("config.discount * q[after].max()"),
     ): END_IS_WORTH_NOTHING,
-    ("data/digits.py", CHARACTERS.format(", padding_side='right'"), CHARACTERS.format("")): "the default",
-    (
-        "data/digits.py",
-        SPACES.format(", clean_up_tokenization_spaces=False"),
-        SPACES.format(""),
-    ): "the default",
+    **{
+        ("data/digits.py", CHARACTERS.format(CLEAN, RIGHT_SIDE), CHARACTERS.format(*left)): "the default"
+        for left in ((CLEAN, ""), ("", RIGHT_SIDE))
+    },
     ("worlds/sums.py", "MOST_LISTED = 20000", "MOST_LISTED = 20001"): NO_SUCH_LEVEL,
     ("worlds/sums.py", "MOST_LISTED = 20000", "MOST_LISTED = 19999"): NO_SUCH_LEVEL,
     (
