@@ -42,9 +42,8 @@ def exact() -> Seen:
     start, proxy = goodhart.reference(), goodhart.worth(0)
     chances = start.exp()
     listed = torch.zeros_like(chances)
-    kept = torch.where(
-        proxy[:, None] > proxy[None], *torch.meshgrid(*[torch.arange(len(proxy))] * 2, indexing="ij")
-    )
+    rows = torch.arange(len(proxy))
+    kept = torch.where(proxy[:, None] > proxy[None], rows[:, None], rows[None])
     listed.index_add_(0, kept.flatten(), (chances[:, None] * chances[None]).flatten())
     off = [float((best_of_n(start, proxy, n=2).exp() - listed).abs().max())]
     room = []
