@@ -1,16 +1,18 @@
 """A resumable command's cells: which are asked for, measured once each, and written down as each is done."""
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from tqdm.auto import tqdm
 
+from rlhf_mini.chapters.claims import record_of
 from rlhf_mini.evaluation.records import Record, write_records
 from rlhf_mini.parallel import side_by_side
 from rlhf_mini.pipeline import Pipeline
-from rlhf_mini.progress import progress_bar
+from rlhf_mini.progress import hide_foreign_bars, progress_bar
 
 Task = tuple[int, str, str]  # the seed, the experiment and the name of a cell
 
@@ -26,6 +28,14 @@ class Named(Protocol):
     @property
     def name(self) -> str:
         """The row."""
+
+
+@runtime_checkable
+class Measured(Protocol):
+    """What a cell can do: measure itself."""
+
+    def measured(self, pipeline: Pipeline) -> dict[str, Any]:
+        """Its numbers; measured once and kept."""
 
 
 Cell = TypeVar("Cell", bound=Named)
@@ -68,6 +78,25 @@ class Order:
 def task_of(seed: int, cell: Named) -> Task:
     """What names a cell in another process, where functions of settings do not travel well."""
     return seed, cell.experiment, cell.name
+
+
+def record_cell(
+    order: Order, task: Task, *, chapter: str, find: Callable[[Pipeline, str, str], Measured]
+) -> Record:
+    """Measure one cell, in whatever process; `find` looks it up by its pipeline, experiment and name."""
+    hide_foreign_bars()
+    seed, experiment, name = task
+    pipeline = order.pipeline(seed)
+    started = time.perf_counter()
+    numbers = find(pipeline, experiment, name).measured(pipeline)
+    return record_of(
+        chapter=chapter,
+        experiment=experiment,
+        method=name,
+        pipeline=pipeline,
+        seconds=time.perf_counter() - started,
+        metrics=numbers,
+    )
 
 
 def measure_each(

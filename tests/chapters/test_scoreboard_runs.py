@@ -244,7 +244,8 @@ def test_the_board_holds_what_the_chapter_promises():
 def test_settings_of_points_are_json_values():
     for cell in command.cells():
         if cell.point is not None:
-            json.dumps(getattr(cell.point.policy, "settings", {}))
+            settings = dict(getattr(cell.point.policy, "settings", {}))
+            assert json.loads(json.dumps(settings)) == settings, cell.name
 
 
 def test_a_method_without_a_place_for_kl_pays_none():

@@ -4,17 +4,16 @@ What is finished is in the cache; the same command goes on where it was interrup
 records. Cells of several seeds run side by side. One that needs a model or a pool that another is just building waits for it.
 """
 
-import time
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from rlhf_mini.chapters.cells import Order, Task, measure_each, task_of
-from rlhf_mini.chapters.claims import record_of
+from rlhf_mini.chapters.cells import Order, measure_each, record_cell, task_of
 from rlhf_mini.chapters.kept import is_kept
 from rlhf_mini.chapters.reward_scaling.cost import still_to_pay
 from rlhf_mini.chapters.reward_scaling.plan import EXPERIMENTS, Cell, cells, find
 from rlhf_mini.evaluation.records import Record
+from rlhf_mini.pipeline import Pipeline
 from rlhf_mini.profiles import pick_profile
 from rlhf_mini.progress import hide_foreign_bars
 
@@ -55,25 +54,12 @@ def listed(order: Order) -> float:
 
 def measure_all(order: Order) -> list[Record]:
     """Measure every cell, print a line and write a record for each as it is done; returns the records."""
-    return measure_each(order, [task_of(*one) for one in chosen(order)], partial(_measured, order), _line)
+    work = partial(record_cell, order, chapter=CHAPTER, find=_cell)
+    return measure_each(order, [task_of(*one) for one in chosen(order)], work, _line)
 
 
-def _measured(order: Order, task: Task) -> Record:
-    """One cell, in whatever process; it is looked up again by name, because functions of settings do not travel well."""
-    hide_foreign_bars()
-    seed, experiment, name = task
-    pipeline = order.pipeline(seed)
-    cell = find(pipeline.profile, experiment, name)
-    started = time.perf_counter()
-    numbers = cell.measured(pipeline)
-    return record_of(
-        chapter=CHAPTER,
-        experiment=experiment,
-        method=name,
-        pipeline=pipeline,
-        seconds=time.perf_counter() - started,
-        metrics=numbers,
-    )
+def _cell(pipeline: Pipeline, experiment: str, name: str) -> Cell:
+    return find(pipeline.profile, experiment, name)
 
 
 def _line(record: Record) -> str:

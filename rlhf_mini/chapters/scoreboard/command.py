@@ -4,15 +4,13 @@ Policies that other chapters have in the cache are used as they are. What is fin
 was interrupted, and with other seeds it adds to the records.
 """
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rlhf_mini.chapters.cells import Order, Task, measure_each, task_of
-from rlhf_mini.chapters.claims import record_of
+from rlhf_mini.chapters.cells import Order, measure_each, record_cell, task_of
 from rlhf_mini.chapters.kept import is_kept
 from rlhf_mini.chapters.scoreboard import measuring
 from rlhf_mini.chapters.scoreboard.entries import ENTRIES
@@ -167,25 +165,11 @@ def listed(order: Order, methods: Sequence[str] = ()) -> float:
 def measure_all(order: Order, methods: Sequence[str] = ()) -> list[Record]:
     """Measure every cell, print a line and write a record for each as it is done; returns the records."""
     tasks = [task_of(*one) for one in chosen(order, methods)]
-    return measure_each(order, tasks, partial(_measured, order), _line)
+    return measure_each(order, tasks, partial(record_cell, order, chapter=CHAPTER, find=_cell), _line)
 
 
-def _measured(order: Order, task: Task) -> Record:
-    """One cell, in whatever process; it is looked up again by name, because functions of settings do not travel well."""
-    hide_foreign_bars()
-    seed, experiment, name = task
-    pipeline = order.pipeline(seed)
-    cell = next(one for one in cells() if (one.experiment, one.name) == (experiment, name))
-    started = time.perf_counter()
-    numbers = cell.measured(pipeline)
-    return record_of(
-        chapter=CHAPTER,
-        experiment=experiment,
-        method=name,
-        pipeline=pipeline,
-        seconds=time.perf_counter() - started,
-        metrics=numbers,
-    )
+def _cell(pipeline: Pipeline, experiment: str, name: str) -> Cell:
+    return next(one for one in cells() if (one.experiment, one.name) == (experiment, name))
 
 
 def _line(record: Record) -> str:

@@ -4,6 +4,7 @@ Each can say, without building anything, at which address its policy is kept and
 policy is addressed by that place, so that a run of another chapter is used as it is, and measured anew if it is trained anew.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,16 +35,16 @@ class Policy(Protocol):
         """Where the run that trained it is kept, or would be; None for what is sampled without training."""
 
 
-class _Weights:
+class _Weights(ABC):
     """A policy that is a folder of weights."""
 
+    @abstractmethod
     def entry(self, pipeline: Pipeline) -> Path:
         """The cache's entry that holds it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def build(self, pipeline: Pipeline) -> None:
         """Put it there, unless it is."""
-        raise NotImplementedError
 
     inside = ""
 
