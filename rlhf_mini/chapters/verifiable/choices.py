@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
-from rlhf_mini.chapters.small_sums import MAX_NEW_TOKENS
 from rlhf_mini.estimators import constant_length_mean, sequence_mean, token_mean
 from rlhf_mini.methods.group_methods import (
     Average,
@@ -20,8 +19,9 @@ from rlhf_mini.methods.group_methods import (
 from rlhf_mini.worlds import sums_verifier
 from rlhf_mini.worlds.sums_verifier import TextReward
 
+LONGEST = 28  # tokens of an answer: room for a second one, or for a step said twice
 WITH_CRITIC = "PPO with a critic"
-METHODS = (*named_methods(longest=MAX_NEW_TOKENS), WITH_CRITIC)
+METHODS = (*named_methods(longest=LONGEST), WITH_CRITIC)
 NO_BOUND = 1e9  # a ratio that is never reached
 IN_REWARD = "in the reward"
 PREFERENCE = "preference"  # a reward that a model has learned, in `taste`
@@ -29,7 +29,7 @@ PENALTIES: Mapping[str, Penalty] = {"k1": k1_penalty, "k2": k2_penalty, "k3": k3
 AVERAGES: Mapping[str, Average] = {
     "per answer": sequence_mean,
     "all tokens": token_mean,
-    "one length": partial(constant_length_mean, length=MAX_NEW_TOKENS),
+    "one length": partial(constant_length_mean, length=LONGEST),
 }
 # The truth about an answer, from the strictest on; each may be a part of a reward, too.
 TRUTH: Mapping[str, TextReward] = {
@@ -56,7 +56,7 @@ def group_method(
 
     Raises ValueError on an unknown name.
     """
-    known = named_methods(longest=MAX_NEW_TOKENS)
+    known = named_methods(longest=LONGEST)
     for given, among in ((name, known), (kl, (None, IN_REWARD, *PENALTIES)), (average, (None, *AVERAGES))):
         if given not in among:
             raise ValueError(f"expected one of {[*among]}, got {given!r}")

@@ -26,7 +26,7 @@ CHAPTER = "12"
 GROUP_METHODS = tuple(name for name in METHODS if name != WITH_CRITIC)
 # What a row of the chapter's tables holds of a run: of a look at its policy, and of its log.
 OF_LOOKS = (
-    "answer_right", "all_right", "in_form", "follows", "larger_first", "length", "steps", "worked", "right_bare",
+    "answer_right", "all_right", "in_form", "follows", "carries_first", "length", "steps", "worked", "right_bare",
     "right_worked",
 )  # fmt: skip
 OF_LOGS = (
@@ -195,8 +195,8 @@ CLAIMS: tuple[Claim, ...] = (
         lambda m: (
             m["answer_right then preference alone"] < m["answer_right first stage"] - 0.03
             and m["answer_right then both"] > m["answer_right first stage"] - 0.03
-            and min(m["larger_first then preference alone"], m["larger_first then both"])
-            > m["larger_first first stage"] + 0.03
+            and min(m["carries_first then preference alone"], m["carries_first then both"])
+            > m["carries_first first stage"] + 0.03
         ),
         live=False,
     ),

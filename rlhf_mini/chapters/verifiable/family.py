@@ -9,14 +9,14 @@ from typing import Any
 
 from rlhf_mini.chapters.verifiable import runs, training
 from rlhf_mini.chapters.verifiable.choices import IN_REWARD, METHODS, NO_BOUND, PREFERENCE
-from rlhf_mini.chapters.verifiable.starts import READER
+from rlhf_mini.chapters.verifiable.starts import EITHER, READER, SPARSE
 from rlhf_mini.pipeline import Pipeline
 
 OURS = "GRPO"  # on-policy, from the start that is right half of the time, paid for right answers
-REUSED = {"epochs": 2, "minibatch": 32, "rate": 2e-4}  # eight steps on every draw
-KL_WEIGHT = 0.1
-SPARSE = "steps once in five"
-EITHER = "in either order"
+REUSED = {"epochs": 2, "minibatch": 32}  # eight steps on every draw
+TWICE_REUSED = {"epochs": 4, "minibatch": 32}  # sixteen
+KL_WEIGHT = 0.3
+LATE = "from answers alone, 160 iterations"
 
 # The names in `choices.REWARDS` of the two rewards of each of `GAPS`: with the gap, and closed.
 GAP_REWARDS = {
@@ -71,15 +71,19 @@ def reused_name(method: str) -> str:
     return f"{method}, reused"
 
 
+def twice_reused_name(name: str) -> str:
+    """What a run with sixteen steps on every draw is called, by the name of the one with eight."""
+    return f"{name}, twice"
+
+
 def group_size_name(samples: int) -> str:
     """What the run with so many answers to a prompt is called."""
     return OURS if samples == 8 else f"G = {samples}"
 
 
 def gap_name(gap: str, side: str) -> str:
-    """What the run on one side of a gap, "open" or "closed", is called; ours is paid for right answers."""
-    reward = GAP_REWARDS[gap][side == "closed"]
-    return OURS if reward == "answer right" else f"{gap}: {side}"
+    """What the run on one side of a gap, "open" or "closed", is called; with the steps unchecked it is ours."""
+    return OURS if (gap, side) == ("steps unchecked", "open") else f"{gap}: {side}"
 
 
 def _method(name: str) -> dict[str, Any]:
@@ -87,7 +91,7 @@ def _method(name: str) -> dict[str, Any]:
 
 
 SIZES = (2, 4, 8, 16, 32)
-GRADUAL = ("hardly ever right", "a fifth right", READER)
+GRADUAL = ("a seventh of the reading", "half the reading", READER)
 THINKING = ("answers alone", SPARSE)
 STAGE_ONE = {"start": EITHER}
 MIXED = {"answer right": 1.0, PREFERENCE: 0.25}
@@ -106,14 +110,19 @@ KL_RUNS = tuple(
         (IN_REWARD, IN_REWARD),
     )
 )
-CLIP_RUNS = tuple(
-    Run("clip", f"clip {name}", {"changes": {"clip": list(clip)}, **REUSED})
-    for name, clip in (
-        ("0.2 and 0.28", (0.2, 0.28)),
-        ("0.2 and 1", (0.2, 1.0)),
-        ("0.05 and 0.05", (0.05, 0.05)),
-        ("never", (1.0, NO_BOUND)),
-    )
+NEVER = "clip never"
+CLIP_RUNS = (
+    *(
+        Run("clip", f"clip {name}", {"changes": {"clip": list(clip)}, **REUSED})
+        for name, clip in (
+            ("0.2 and 0.28", (0.2, 0.28)),
+            ("0.2 and 1", (0.2, 1.0)),
+            ("0.05 and 0.05", (0.05, 0.05)),
+            ("never", (1.0, NO_BOUND)),
+        )
+    ),
+    Run("clip", twice_reused_name(reused_name(OURS)), TWICE_REUSED),
+    Run("clip", twice_reused_name(NEVER), {"changes": {"clip": [1.0, NO_BOUND]}, **TWICE_REUSED}),
 )
 AVERAGE_RUNS = tuple(
     Run("average", f"average over {average}", {"start": SPARSE, "changes": {"average": average}})
@@ -126,13 +135,15 @@ START_RUNS = (
 THINKING_RUNS = (
     *(_start("steps", start) for start in THINKING),
     *(Run("steps", from_name(start), {"start": start}) for start in THINKING),
+    Run("steps", LATE, {"start": "answers alone", "iterations": 160}),
 )
 FORMAT_RUNS = (
     Run("format", "with a format reward", {"start": SPARSE, "reward": {"answer right": 1.0, "in form": 0.2}}),
     Run("format", "a format reward alone", {"start": SPARSE, "reward": {"in form": 1.0}}),
 )
+LONGER = {"listing": {"iterations": 100}}  # what takes longer to be found
 GAP_RUNS = tuple(
-    Run("gaps", gap_name(gap, side), {"reward": {reward: 1.0}})
+    Run("gaps", gap_name(gap, side), {"reward": {reward: 1.0}, **LONGER.get(gap, {})})
     for gap, rewards in GAP_REWARDS.items()
     for side, reward in zip(("open", "closed"), rewards, strict=True)
     if gap_name(gap, side) != OURS
@@ -152,7 +163,9 @@ ALL = (
     *METHOD_RUNS, *KL_RUNS, *CLIP_RUNS, *AVERAGE_RUNS, *START_RUNS, *THINKING_RUNS, *FORMAT_RUNS, *GAP_RUNS,
     *STAGE_RUNS, *SIZE_RUNS,
 )  # fmt: skip
-CURVES = (start_name(READER), OURS, reused_name(OURS))  # whose tries are counted
+CURVES = (  # whose tries are counted
+    start_name(READER), OURS, reused_name(OURS), start_name(SPARSE), from_name(SPARSE),
+)  # fmt: skip
 
 
 def run(name: str) -> Run:

@@ -21,7 +21,7 @@ from rlhf_mini.evaluation import records_table
 from rlhf_mini.reader import Curve, Picture, beside, learning_curves, records, training_curves
 
 IN_PERCENT = (
-    "answer_right", "all_right", "in_form", "follows", "larger_first", "worked", "right_bare", "right_worked",
+    "answer_right", "all_right", "in_form", "follows", "carries_first", "worked", "right_bare", "right_worked",
     "without_spread_first", "without_spread_last", "clip_fraction", "finished",
 )  # fmt: skip
 METHOD_COLUMNS = {
@@ -49,7 +49,7 @@ GAP_COLUMNS = {
 }
 STAGE_COLUMNS = {
     "answer_right": "right (%)",
-    "larger_first": "larger first (%)",
+    "carries_first": "carry first (%)",
     "in_form": "in form (%)",
     "kl_k1": "KL (nats)",
 }

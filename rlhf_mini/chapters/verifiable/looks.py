@@ -6,8 +6,9 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from rlhf_mini.chapters.small_sums import MAX_NEW_TOKENS, held_out_sums, tokenizer
-from rlhf_mini.chapters.verifiable.taste import larger_first
+from rlhf_mini.chapters.small_sums import held_out_sums, tokenizer
+from rlhf_mini.chapters.verifiable.choices import LONGEST
+from rlhf_mini.chapters.verifiable.orders import carries_first, has_carry
 from rlhf_mini.data.chat import answer
 from rlhf_mini.evaluation.pass_at_k import majority_at_k, mean_pass_at_k
 from rlhf_mini.pipeline import Pipeline
@@ -28,7 +29,7 @@ def solutions(
         policy,
         tokenizer(),
         [problem.text for problem in problems for _ in range(samples)],
-        max_new_tokens=MAX_NEW_TOKENS,
+        max_new_tokens=LONGEST,
         generator=pipeline.generator("chapter 12 look"),
     )
     return [flat[start : start + samples] for start in range(0, len(flat), samples)]
@@ -43,8 +44,8 @@ def verdicts(problems: Sequence[Sum], texts: Sequence[Sequence[str]]) -> list[li
 def look(pipeline: Pipeline, policy: PreTrainedModel, *, rehearsal: bool = False) -> dict[str, Any]:
     """Shares of the solutions to held-out problems, and their mean length in tokens with the end token.
 
-    `answer_right`, `all_right`, `in_form`; `follows`: the answer is what the steps lead to; `larger_first`: people's
-    taste; `steps`: how many are written; `worked`: the share with at least two of them; `right_bare` and
+    `answer_right`, `all_right`, `in_form`; `follows`: the answer is what the steps lead to; `carries_first`: people's
+    taste, among problems with a carry; `steps`: how many are written; `worked`: the share with at least two of them; `right_bare` and
     `right_worked`: how often the answer is right without any steps, and with two or more (0 if there are none).
     """
     asked = held_out_sums(HELD_OUT, rehearsal=rehearsal)
@@ -57,7 +58,14 @@ def look(pipeline: Pipeline, policy: PreTrainedModel, *, rehearsal: bool = False
         "all_right": _share([one.correct for one in said]),
         "in_form": _share([one.whole for one in said]),
         "follows": _share([one.answer_follows for one in said]),
-        "larger_first": _share([larger_first(text) for text in flat]),
+        "carries_first": _share(
+            [
+                carries_first(problem.text, text)
+                for problem, row in zip(asked, texts, strict=True)
+                if has_carry(problem.text)
+                for text in row
+            ]
+        ),
         "length": _share([len(text) + 1 for text in flat]),  # one token a character
         "steps": _share(steps),
         "worked": _share([count >= 2 for count in steps]),

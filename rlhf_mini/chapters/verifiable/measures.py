@@ -118,7 +118,7 @@ def stages(pipeline: Pipeline) -> dict[str, float]:
     """Two stages: right answers, then people's taste, alone or beside the checker."""
     names = [start_name(EITHER), *(one.name for one in ALL if one.group == "stages" and not one.untrained)]
     return {
-        **ends(pipeline, names, "answer_right", "larger_first", "in_form", "follows"),
+        **ends(pipeline, names, "answer_right", "carries_first", "in_form", "follows"),
         "taste": taste.accuracy(pipeline),
     }
 

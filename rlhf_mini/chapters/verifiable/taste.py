@@ -1,8 +1,7 @@
 """People's taste in solutions, as a model learns it from pairs: the second stage's reward.
 
-People like to count on from the larger number: of two solutions they prefer the one with more columns that begin with
-the larger digit. They do not check the sum. The model that learns this from their choices knows it only where it has
-seen it.
+People like to see the carry first, in front of the digits that it is added to. They do not check the sum. The model
+that learns this from their choices knows it only where it has seen it.
 """
 
 import json
@@ -14,56 +13,51 @@ from torch import Tensor
 from transformers import AutoModelForSequenceClassification
 
 from rlhf_mini.batch import Pairs, Sequences
-from rlhf_mini.chapters.small_sums import MAX_NEW_TOKENS, tokenizer
-from rlhf_mini.chapters.verifiable.starts import problems, start_of
+from rlhf_mini.chapters.small_sums import tokenizer
+from rlhf_mini.chapters.verifiable.choices import LONGEST
+from rlhf_mini.chapters.verifiable.orders import carries_first, has_carry
+from rlhf_mini.chapters.verifiable.starts import EITHER, problems, start_of
 from rlhf_mini.data.chat import answer, pack_texts
 from rlhf_mini.loop import OptimizerConfig
 from rlhf_mini.methods.reward_model import RewardModelConfig, normalise, scores, train_reward_model
 from rlhf_mini.methods.rollouts import Score
 from rlhf_mini.models import freeze, new_reward_model
 from rlhf_mini.pipeline import Pipeline
-from rlhf_mini.worlds.sums import read_solution
 
-SOURCE = "in either order"  # the start whose solutions people have compared
 PAIRS, TEST_PAIRS = 1000, 200
-SHARPNESS = 4.0  # how much likelier a column more makes a choice, in nats
+DRAWN_FOR = 4  # draws for each pair that is wanted: most solutions of a draw agree
+SHARPNESS = 4.0  # how much likelier a carry in front makes a choice, in nats
 LEARNING = RewardModelConfig(
     epochs=4, batch=32, optimizer=OptimizerConfig(learning_rate=1e-3, final_fraction=0.1)
 )
 
 
-def larger_first(text: str) -> float:
-    """The share of the written steps whose first number is not smaller than the second; 0 without steps.
-
-    >>> larger_first("8+7=15 2+5+1=8 =85")
-    0.5
-    """
-    steps = read_solution(text).steps
-    return (
-        sum(step.terms[0] >= max(step.terms[1:2], default=0) for step in steps) / len(steps) if steps else 0.0
-    )
-
-
 def pairs(pipeline: Pipeline, *, test: bool = False) -> tuple[list[str], list[str], list[str]]:
     """Prompts, and of two solutions of the start the one that people chose and the other one.
 
-    The first is chosen with chance ``σ(SHARPNESS · (its columns − the other's))``.
+    Only sums with a carry are asked, and only pairs that differ in what people like are kept. The solution with the
+    carry in front is chosen with chance ``σ(SHARPNESS)``. Raises ValueError if too few pairs differ.
     """
     purpose = f"chapter 12 pairs{' test' if test else ''}"
     count, rng, generator = TEST_PAIRS if test else PAIRS, pipeline.rng(purpose), pipeline.generator(purpose)
-    prompts = [problem.text for problem in rng.choices(problems(pipeline, "asked"), k=count)]
-    policy = start_of(pipeline, SOURCE)
+    carrying = [problem.text for problem in problems(pipeline, "asked") if has_carry(problem.text)]
+    drawn = rng.choices(carrying, k=DRAWN_FOR * count)
+    policy = start_of(pipeline, EITHER)
     first, second = (
-        answer(policy, tokenizer(), prompts, max_new_tokens=MAX_NEW_TOKENS, generator=generator)
-        for _ in range(2)
+        answer(policy, tokenizer(), drawn, max_new_tokens=LONGEST, generator=generator) for _ in range(2)
     )
-    chosen, rejected = [], []
-    for one, other in zip(first, second, strict=True):
-        chance = 1 / (1 + math.exp(SHARPNESS * (larger_first(other) - larger_first(one))))
-        better, worse = (one, other) if rng.random() < chance else (other, one)
-        chosen.append(better)
-        rejected.append(worse)
-    return prompts, chosen, rejected
+    prompts, chosen, rejected = [], [], []
+    for prompt, one, other in zip(drawn, first, second, strict=True):
+        liked = carries_first(prompt, one) - carries_first(prompt, other)
+        if liked == 0:
+            continue
+        better = rng.random() < 1 / (1 + math.exp(-SHARPNESS * liked))
+        prompts.append(prompt)
+        chosen.append(one if better else other)
+        rejected.append(other if better else one)
+    if len(prompts) < count:
+        raise ValueError(f"{count} pairs that differ are wanted, and {len(prompts)} of {len(drawn)} do")
+    return prompts[:count], chosen[:count], rejected[:count]
 
 
 def packed(told: tuple[list[str], list[str], list[str]]) -> Pairs:
@@ -76,7 +70,7 @@ def packed(told: tuple[list[str], list[str], list[str]]) -> Pairs:
 def learned(pipeline: Pipeline, folder: Path) -> None:
     """A kept reward model of the pairs, normalised on what was rejected, and how often it agrees with people."""
     shown, tested = packed(pairs(pipeline)), packed(pairs(pipeline, test=True))
-    model = new_reward_model(start_of(pipeline, SOURCE), seed=pipeline.seed).requires_grad_(True)
+    model = new_reward_model(start_of(pipeline, EITHER), seed=pipeline.seed).requires_grad_(True)
     train_reward_model(model, shown, config=LEARNING, generator=pipeline.generator("chapter 12 taste"))
     normalise(model, shown.rejected)
     with torch.no_grad():

@@ -13,9 +13,16 @@ import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from rlhf_mini.batch import Rollout, Sequences
-from rlhf_mini.chapters.small_sums import MAX_NEW_TOKENS, tokenizer
+from rlhf_mini.chapters.small_sums import tokenizer
 from rlhf_mini.chapters.verifiable import taste
-from rlhf_mini.chapters.verifiable.choices import PREFERENCE, REWARDS, TRUTH, WITH_CRITIC, group_method
+from rlhf_mini.chapters.verifiable.choices import (
+    LONGEST,
+    PREFERENCE,
+    REWARDS,
+    TRUTH,
+    WITH_CRITIC,
+    group_method,
+)
 from rlhf_mini.chapters.verifiable.starts import READER, problems, start_of
 from rlhf_mini.data.tokenizer import encode_prompt
 from rlhf_mini.loop import OptimizerConfig
@@ -134,7 +141,7 @@ def in_groups(
     config = GRPOConfig(
         iterations=settings["iterations"],
         prompts=ANSWERS // settings["samples"],
-        drawing=Drawing(samples=settings["samples"], temperature=1.0, max_new_tokens=MAX_NEW_TOKENS),
+        drawing=Drawing(samples=settings["samples"], temperature=1.0, max_new_tokens=LONGEST),
         minibatch=settings["minibatch"] or ANSWERS,
         epochs=settings["epochs"],
         optimizer=optimizer(settings),
@@ -176,7 +183,7 @@ def with_critic(
             episodes=ANSWERS,
             minibatch=steps["minibatch"] or ANSWERS,
             epochs=steps["epochs"],
-            max_new_tokens=MAX_NEW_TOKENS,
+            max_new_tokens=LONGEST,
             optimizer=optimizer,
             kl_weight=settings["kl_weight"],
             value_clip_range=1e9,
