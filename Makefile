@@ -35,8 +35,10 @@ help: ## this list
 book: $(READY) ## run the chapters at the quick profile and build the book from that run
 	python book/tools/build.py $(if $(filter 0 no false,$(EXECUTE)),--no-execute)
 
+# Each worker computes with its share of the cores: small models gain nothing from more threads than there are cores.
 test: lint ## lint, then every test, doctest and notebook
-	@python -m pytest --nbval -n $(WORKERS) --dist loadfile --no-loadscope-reorder -q
+	@export OMP_NUM_THREADS=$${OMP_NUM_THREADS:-$$(python -c 'import os; print(max(1, os.cpu_count() // $(WORKERS)))')}; \
+	python -m pytest --nbval -n $(WORKERS) --dist loadfile --no-loadscope-reorder -q
 
 lint: $(READY) ## format, lint, generated text, import contract and types
 	ruff format --check .

@@ -1,26 +1,37 @@
 """Chapter 12's trainings on the miniature pipeline: choices, rewards, budgets, logs, looks at a policy."""
 
+import random
+
 import pytest
 import torch
 
-from rlhf_mini.chapters.small_sums import MAX_NEW_TOKENS, tokenizer
+from rlhf_mini.chapters.small_sums import tokenizer
 from rlhf_mini.chapters.verifiable import choices, family, looks, runs, starts, taste, training
-from rlhf_mini.chapters.verifiable.choices import AVERAGES, IN_REWARD, METHODS, group_method
+from rlhf_mini.chapters.verifiable.choices import (
+    AVERAGES,
+    IN_REWARD,
+    LONGEST,
+    METHODS,
+    PREFERENCE,
+    group_method,
+)
+from rlhf_mini.chapters.verifiable.orders import carry_in_front
 from rlhf_mini.data.chat import pack_texts
 from rlhf_mini.methods.group_methods import k2_penalty, k3_penalty, named_methods
 from rlhf_mini.methods.reward_parts import score_parts, weighted_sum
 from rlhf_mini.models import new_llama
 from rlhf_mini.pipeline import Pipeline
-from rlhf_mini.worlds.sums import Sum
+from rlhf_mini.worlds.sums import Sum, read_sum
 from rlhf_mini.worlds.sums_verifier import GAPS
 
 RIGHT, WRONG = "7+8=15 2+5+1=8 =85", "7+8=16 2+5+1=8 =86"
+FRONT, FRONT_WRONG = "7+8=15 1+2+5=8 =85", "7+8=16 1+2+5=9 =96"
 
 
 @pytest.fixture
 def short(miniature, tmp_path, monkeypatch):
     """The miniature pipeline with few sums and answers."""
-    for name, few in (("READ", 56), ("SHOWN", 28), ("ASKED", 40), ("EPOCHS", 1), ("LAST_EPOCHS", 1)):
+    for name, few in (("READ", 56), ("SHOWN", 28), ("ASKED", 40), ("EPOCHS", 1)):
         monkeypatch.setattr(starts, name, few)
     for name, few in (
         ("ITERATIONS", 2),
@@ -50,7 +61,7 @@ def untaught():
 
 
 def test_a_method_is_the_library_s_but_for_what_is_given():
-    usual = named_methods(longest=MAX_NEW_TOKENS)["GRPO"]
+    usual = named_methods(longest=LONGEST)["GRPO"]
     ours = group_method("GRPO")
     assert (ours.advantage, ours.average, ours.kl_in_loss) == (usual.advantage, usual.average, k3_penalty)
     paid = group_method("GRPO", kl=IN_REWARD)
@@ -61,6 +72,15 @@ def test_a_method_is_the_library_s_but_for_what_is_given():
     assert not other.kl_in_reward
     for name, average in AVERAGES.items():
         assert group_method("GRPO", average=name).average is average
+
+
+def test_three_averages_of_an_answer_of_two_tokens_and_one_of_four():
+    response = torch.tensor([[True, True, False, False], [True, True, True, True]])
+    losses = torch.tensor([[1.0, 1.0, 9.0, 9.0], [4.0, 4.0, 4.0, 4.0]])
+    expected = {"per answer": 5 / 2, "all tokens": 18 / 6, "one length": 18 / (2 * 28)}
+    found = {name: float(average(losses, response)) for name, average in AVERAGES.items()}
+    assert found == pytest.approx(expected)
+    assert float(group_method("Dr. GRPO").average(losses, response)) == pytest.approx(expected["one length"])
 
 
 def test_bounds_are_of_the_ratio_of_each_token():
@@ -111,13 +131,31 @@ def test_answers_are_read_once_and_read_anew(monkeypatch):
 
 
 @pytest.mark.slow  # tiny trainings
-def test_the_learned_taste_is_a_reward_without_gradient(short):
-    packed = pack_texts(tokenizer(), ["27+58"] * 2, [RIGHT, WRONG])
-    told = training.reward_parts(short, {"preference": 0.5})
-    scores = score_parts(told, packed)
-    assert scores["preference"].shape == (2,)
-    assert not scores["preference"].requires_grad
-    assert 0 <= taste.accuracy(short) <= 1
+def test_the_learned_taste_is_a_reward_without_gradient(short, monkeypatch):
+    """What people rejected earns 0 on average, with a deviation of 1."""
+    rng = random.Random(0)
+
+    def written(policy, words, prompts, *, max_new_tokens, generator):
+        solved = [(prompt, read_sum(prompt).solution) for prompt in prompts]
+        return [carry_in_front(*one) if rng.random() < 0.5 else one[1] for one in solved]
+
+    monkeypatch.setattr(taste, "answer", written)
+    kept, real = [], taste.packed
+
+    def watched(told):
+        kept.append(real(told))
+        return kept[-1]
+
+    monkeypatch.setattr(taste, "packed", watched)
+    parts = training.reward_parts(short, {PREFERENCE: 0.5})
+    scores = score_parts(parts, kept[0].rejected)[PREFERENCE]
+    assert scores.shape == (32,)
+    assert not scores.requires_grad
+    assert float(scores.mean()) == pytest.approx(0, abs=1e-4)
+    assert float(scores.std(correction=0)) == pytest.approx(1, abs=0.05)
+    agrees = score_parts(parts, kept[1].chosen)[PREFERENCE] > score_parts(parts, kept[1].rejected)[PREFERENCE]
+    assert taste.accuracy(short) == pytest.approx(float(agrees.float().mean()))
+    assert len(kept) == 2  # learned once, and kept
 
 
 # --------------------------------------------------------------------------------- trainings
@@ -178,6 +216,7 @@ def test_a_group_size_leaves_the_number_of_answers(monkeypatch, short):
 
     def seen(policy, reference, words, prompts, parts, method, *, config, **rest):
         asked[config.drawing.samples] = (config.answers, config.steps)
+        assert config.drawing.max_new_tokens == LONGEST
         return []
 
     monkeypatch.setattr(training, "grpo", seen)
@@ -205,7 +244,20 @@ def test_a_look_by_hand(short, monkeypatch):
     assert told["right_bare"] == 1.0
     assert told["right_worked"] == pytest.approx(1 / 3)
     assert told["length"] == sum(len(text) + 1 for row in TEXTS for text in row) / 4
-    assert told["larger_first"] == pytest.approx(0.0)
+    assert told["carries_first"] == 0.0
+
+
+def test_people_are_asked_about_sums_with_a_carry_alone(short, monkeypatch):
+    """27+58 carries, and its carry is in front in three of four; 31+42 does not, though one is written."""
+    texts = [[RIGHT, FRONT, FRONT_WRONG, FRONT], ["1+2=13 1+3+4=8 =83"] * 4]
+    monkeypatch.setattr(
+        looks, "solutions", lambda pipeline, policy, problems, *, samples: texts[: len(problems)]
+    )
+    for asked, expected in ((ASKED, 3 / 4), (ASKED[:1], 3 / 4)):
+        monkeypatch.setattr(looks, "held_out_sums", lambda count, *, rehearsal, _asked=asked: _asked)
+        assert looks.look(short, untaught())["carries_first"] == expected
+    monkeypatch.setattr(looks, "held_out_sums", lambda count, *, rehearsal: ASKED[1:])
+    assert looks.look(short, untaught())["carries_first"] == 0.0
 
 
 def test_curves_by_hand(short, monkeypatch):
@@ -224,7 +276,8 @@ def test_curves_by_hand(short, monkeypatch):
 
 
 def test_solutions_stand_by_their_problem(short, monkeypatch):
-    def echo(policy, words, prompts, **how):
+    def echo(policy, words, prompts, *, max_new_tokens, generator):
+        assert max_new_tokens == LONGEST
         return [f"{prompt}:{place}" for place, prompt in enumerate(prompts)]
 
     monkeypatch.setattr(looks, "answer", echo)
@@ -301,3 +354,62 @@ def test_nothing_else_differs_between_a_method_and_its_reuse():
     for name in METHODS:
         once, again = family.run(name), family.run(family.reused_name(name))
         assert again.settings == {**once.settings, **family.REUSED}
+    for name in (family.reused_name(family.OURS), family.NEVER):
+        again = family.run(family.twice_reused_name(name))
+        assert again.settings == {**family.run(name).settings, **family.TWICE_REUSED}
+        assert again.group == "clip"
+
+
+def test_steps_on_every_draw():
+    assert [
+        how["epochs"] * training.ANSWERS // how["minibatch"] for how in (family.REUSED, family.TWICE_REUSED)
+    ] == [8, 16]
+
+
+def test_both_sides_of_a_gap_differ_in_the_reward_alone():
+    for gap, (reward, closed) in family.GAP_REWARDS.items():
+        sides = [
+            {**training.USUAL, **family.run(family.gap_name(gap, side)).settings}
+            for side in ("open", "closed")
+        ]
+        assert [side["reward"] for side in sides] == [{reward: 1.0}, {closed: 1.0}]
+        assert {**sides[0], "reward": None} == {**sides[1], "reward": None}
+        assert sides[0]["iterations"] == (100 if gap == "listing" else training.ITERATIONS)
+    ours = [
+        (gap, side)
+        for gap in family.GAP_REWARDS
+        for side in ("open", "closed")
+        if family.gap_name(gap, side) == family.OURS
+    ]
+    assert ours == [("steps unchecked", "open")]
+
+
+def test_the_late_run_goes_on_for_longer_and_differs_in_nothing_else():
+    late, usual = family.run(family.LATE), family.run(family.from_name("answers alone"))
+    assert late.settings == {**usual.settings, "iterations": 4 * training.ITERATIONS}
+    assert str(late.settings["iterations"]) in family.LATE
+
+
+def test_two_stages_take_as_long_as_one_with_both():
+    first, mixed = family.run("first stage"), family.run("both from the first")
+    for name in ("then preference alone", "then both"):
+        assert family.run(name).settings["start"] == first.settings
+    assert family.run("then both").settings["reward"] == mixed.settings["reward"]
+    assert mixed.settings["iterations"] == 2 * training.ITERATIONS
+    assert mixed.settings["start"] == first.settings["start"] == starts.EITHER
+
+
+def test_tries_are_counted_before_and_after():
+    assert len(set(family.CURVES)) == len(family.CURVES)
+    told = [family.run(name) for name in family.CURVES]
+    begun = {one.settings["start"] for one in told if one.untrained}
+    assert begun == {{**training.USUAL, **one.settings}["start"] for one in told if not one.untrained}
+    assert begun == {starts.READER, starts.SPARSE}
+
+
+def test_starts_are_told_beside_what_is_made_of_them():
+    for start in (*family.GRADUAL, *family.THINKING, starts.EITHER):
+        assert family.run(family.start_name(start)).settings == {"start": start}
+    for start in (*family.GRADUAL[:-1], *family.THINKING):
+        assert family.run(family.from_name(start)).settings == {"start": start}
+    assert family.GRADUAL[-1] == training.USUAL["start"]

@@ -7,6 +7,7 @@ import pytest
 from rlhf_mini.chapters.claims import measure
 from rlhf_mini.chapters.verifiable import claims, family, figures, measures, taste
 from rlhf_mini.chapters.verifiable.choices import METHODS, REWARDS
+from rlhf_mini.chapters.verifiable.starts import READER
 from rlhf_mini.evaluation.records import write_records
 from rlhf_mini.pipeline import Pipeline
 from tests.chapters.verdicts import verifiable as verdicts
@@ -158,5 +159,7 @@ def test_curves_say_where_they_end(on_record):
                 f"The gap {side}: reward from {place}.00 to {place + 11}.00" in figures.gap_curves(gap).text
             )
     share = 0.1 + ours / 100
-    assert f"GRPO from {share:.2f} to {share:.2f}" in figures.tries_curves().text
+    assert f"GRPO from {share:.2f} to {share:.2f}" in figures.tries_curves(READER).text
+    begun = 0.1 + place_of(family.start_name(family.SPARSE)) / 100
+    assert f"start from {begun:.2f} to {begun:.2f}" in figures.tries_curves(family.SPARSE).text
     assert f"GRPO from {share + 0.1:.2f}" in figures.token_curves().text

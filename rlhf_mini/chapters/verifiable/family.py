@@ -4,12 +4,15 @@ All draw as many answers. What is tried before a number below is settled, is tri
 no table is made of, `rehearsal=True`.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from transformers import PreTrainedModel
+
 from rlhf_mini.chapters.verifiable import runs, training
 from rlhf_mini.chapters.verifiable.choices import IN_REWARD, METHODS, NO_BOUND, PREFERENCE
-from rlhf_mini.chapters.verifiable.starts import EITHER, READER, SPARSE
+from rlhf_mini.chapters.verifiable.starts import EITHER, READER, SPARSE, start_of
 from rlhf_mini.pipeline import Pipeline
 
 OURS = "GRPO"  # on-policy, from the start that is right half of the time, paid for right answers
@@ -46,6 +49,12 @@ class Run:
         other = {"rehearsal": True} if rehearsal else {}
         told = runs.curves_of_start if self.untrained else runs.curves_of
         return pipeline.measured(told, **self.settings, **other)
+
+    def policy(self, pipeline: Pipeline) -> PreTrainedModel:
+        """The model that the row is about, frozen."""
+        if self.untrained:
+            return start_of(pipeline, self.settings["start"])
+        return training.policy_of(pipeline, **self.settings)
 
     def log(self, pipeline: Pipeline) -> list[dict[str, float]]:
         """What its training logged, an entry an iteration; of a run that trains."""
@@ -94,6 +103,8 @@ SIZES = (2, 4, 8, 16, 32)
 GRADUAL = ("a seventh of the reading", "half the reading", READER)
 THINKING = ("answers alone", SPARSE)
 STAGE_ONE = {"start": EITHER}
+HELD = "both from the first, KL paid"
+PRICED = {"kl_weight": 0.05, "changes": {"kl": IN_REWARD}}
 MIXED = {"answer right": 1.0, PREFERENCE: 0.25}
 
 METHOD_RUNS = (
@@ -154,6 +165,7 @@ STAGE_RUNS = (
     Run("stages", "then preference alone", {"start": STAGE_ONE, "reward": {PREFERENCE: 1.0}}),
     Run("stages", "then both", {"start": STAGE_ONE, "reward": MIXED}),
     Run("stages", "both from the first", {"start": EITHER, "reward": MIXED, "iterations": 80}),
+    Run("stages", HELD, {"start": EITHER, "reward": MIXED, "iterations": 80, **PRICED}),
 )
 SIZE_RUNS = (
     *(Run("group size", group_size_name(size), {"samples": size}) for size in SIZES if size != 8),
@@ -163,9 +175,16 @@ ALL = (
     *METHOD_RUNS, *KL_RUNS, *CLIP_RUNS, *AVERAGE_RUNS, *START_RUNS, *THINKING_RUNS, *FORMAT_RUNS, *GAP_RUNS,
     *STAGE_RUNS, *SIZE_RUNS,
 )  # fmt: skip
-CURVES = (  # whose tries are counted
-    start_name(READER), OURS, reused_name(OURS), start_name(SPARSE), from_name(SPARSE),
-)  # fmt: skip
+# Whose tries are counted, with what its curves are called and their role; the start first.
+TRIED: Mapping[str, Mapping[str, tuple[str, str]]] = {
+    READER: {
+        start_name(READER): ("start", "reference"),
+        OURS: ("GRPO", "policy"),
+        reused_name(OURS): ("GRPO,\nreused", "data"),
+    },
+    SPARSE: {start_name(SPARSE): ("start", "reference"), from_name(SPARSE): ("GRPO", "policy")},
+}
+CURVES = tuple(name for names in TRIED.values() for name in names)
 
 
 def run(name: str) -> Run:

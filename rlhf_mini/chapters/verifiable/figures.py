@@ -5,20 +5,25 @@ from dataclasses import replace
 from functools import partial
 
 from rlhf_mini.chapters.record_figures import numbers_in, recorded_in
+from rlhf_mini.chapters.small_sums import held_out_sums
 from rlhf_mini.chapters.verifiable.choices import METHODS
 from rlhf_mini.chapters.verifiable.family import (
-    CURVES,
     GAP_REWARDS,
     OURS,
     SPARSE,
+    TRIED,
     from_name,
     gap_name,
     reused_name,
+    run,
     start_name,
 )
+from rlhf_mini.chapters.verifiable.looks import HELD_OUT, solutions
 from rlhf_mini.chapters.verifiable.starts import READER
 from rlhf_mini.evaluation import records_table
+from rlhf_mini.pipeline import Pipeline
 from rlhf_mini.reader import Curve, Picture, beside, learning_curves, records, training_curves
+from rlhf_mini.worlds.sums import verify
 
 IN_PERCENT = (
     "answer_right", "all_right", "in_form", "follows", "carries_first", "worked", "right_bare", "right_worked",
@@ -135,14 +140,12 @@ def gap_curves(gap: str) -> Picture:
     return beside(*pictures)
 
 
-def tries_curves() -> Picture:
-    """What more tries are worth before and after: at least one right, and the answer of most right."""
+def tries_curves(start: str) -> Picture:
+    """What more tries are worth before and after training from a start: one of them right, and the answer of most."""
     pictures = []
     for metric, words in (("pass", "pass@k"), ("majority", "majority of k right")):
         curves = []
-        for name, (label, role) in zip(
-            CURVES, (("start", "reference"), ("GRPO", "policy"), ("GRPO,\nreused", "data")), strict=True
-        ):
+        for name, (label, role) in TRIED[start].items():
             rows = [record.metrics for record in recorded("tries", method=name)]
             curves.append(Curve(label, role, rows[0]["tries"], [row[metric] for row in rows]))
         told = "; ".join(_ends(curve) for curve in curves)
@@ -153,7 +156,7 @@ def tries_curves() -> Picture:
 def token_curves() -> Picture:
     """How often the answer of most is right, against the tokens written for it: compute at test time."""
     curves = []
-    for name, (label, role) in zip(CURVES[:2], (("start", "reference"), ("GRPO", "policy")), strict=True):
+    for name, (label, role) in list(TRIED[READER].items())[:2]:
         rows = [record.metrics for record in recorded("tries", method=name)]
         tokens = [[tries * row["length"] for tries in row["tries"]] for row in rows]
         curves.append(Curve(label, role, tokens, [row["majority"] for row in rows]))
@@ -167,3 +170,17 @@ def method_table(*, reused: bool = False) -> Picture:
     """The nine methods, with one step on every draw or with several."""
     names = [reused_name(name) for name in METHODS] if reused else [start_name(READER), *METHODS]
     return table(names, METHOD_COLUMNS)
+
+
+def written(pipeline: Pipeline, names: Sequence[str], *, problems: int = 2, samples: int = 1) -> str:
+    """What some runs' policies write to the first held-out problems, with the checker's word on the answer."""
+    asked = held_out_sums(HELD_OUT, rehearsal=False)[:problems]
+    rows = {name: solutions(pipeline, run(name).policy(pipeline), asked, samples=samples) for name in names}
+    lines = []
+    for place, problem in enumerate(asked):
+        lines.append(f"{problem.text} is {problem.answer}")
+        for name in names:
+            for text in rows[name][place]:
+                right = "right" if verify(problem, text).answer_right else "wrong"
+                lines.append(f"  {name:36} {right}  {text}")
+    return "\n".join(lines)

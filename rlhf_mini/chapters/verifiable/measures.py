@@ -11,6 +11,7 @@ from rlhf_mini.chapters.verifiable.family import (
     EITHER,
     GAP_REWARDS,
     GRADUAL,
+    LATE,
     OURS,
     SIZES,
     SPARSE,
@@ -75,13 +76,16 @@ def averages(pipeline: Pipeline) -> dict[str, float]:
 
 def beginnings(pipeline: Pipeline) -> dict[str, float]:
     """What as much training makes of starts that are right more or less often."""
-    names = [*(start_name(start) for start in GRADUAL), *(from_name(start) for start in GRADUAL[:-1]), OURS]
-    return ends(pipeline, names, "answer_right")
+    trained = [*(from_name(start) for start in GRADUAL[:-1]), OURS]
+    return {
+        **ends(pipeline, [start_name(start) for start in GRADUAL], "answer_right"),
+        **ends(pipeline, trained, "answer_right", "without_spread_first"),
+    }
 
 
 def thinking(pipeline: Pipeline) -> dict[str, float]:
     """Whether written steps become more frequent where only the answer is paid for, and what they are worth."""
-    names = [name for start in THINKING for name in (start_name(start), from_name(start))]
+    names = [*(name for start in THINKING for name in (start_name(start), from_name(start))), LATE]
     return ends(pipeline, names, "answer_right", "worked", "right_worked", "right_bare", "length")
 
 

@@ -12,7 +12,7 @@ from rlhf_mini.reader.plots import Curve, Level, learning_curves, training_curve
 
 Seeds = Sequence[Mapping[str, Any]]
 GROUPS = (2, 4, 8, 16, 64)  # of the slider
-LATER = {"RLOO": "reference", "GRPO": "loss", "DAPO": "data", "CISPO": "policy", "GSPO": "reward"}
+LATER = {"RLOO": "reference", "GRPO": "policy", "DAPO": "reward", "CISPO": "loss", "GSPO": "value"}
 MOVED_AXIS = "how far the policy has moved, KL(π ‖ π_old) (nats per text)"
 LOG_RATIOS = torch.linspace(-2.5, 2.5, 51, dtype=torch.float64)  # log π/π_ref of one token
 
