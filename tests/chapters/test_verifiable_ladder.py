@@ -102,7 +102,7 @@ def test_the_band_and_the_real_run_are_asked_of_the_chapter_s_outcomes(monkeypat
 
     monkeypatch.setattr(ladder, "in_the_band", kept)
     pipeline = Pipeline(QUICK, seed=0, cache=tmp_path)
-    before, after = {"pass_1": 0.3, "length": 10.0}, {"pass_1": 0.6, "length": 12.0}
+    before, after = {"answer_right": 0.3, "length": 10.0}, {"answer_right": 0.6, "length": 12.0}
     climbed = ladder.rungs(pipeline, start=lambda: before, end=lambda: after)
     assert [rung.name for rung in climbed] == [
         "exact test", "verifier", "groups", "first step", "nothing to learn", "one sum", "small run",
@@ -112,5 +112,5 @@ def test_the_band_and_the_real_run_are_asked_of_the_chapter_s_outcomes(monkeypat
     assert asked["here"] is after
     assert (asked["chapter"], asked["profile"]) == ("12", "quick")
     assert climbed[-1].check()[0]
-    assert not ladder.real(before, {**after, "pass_1": 0.35})[0]
+    assert not ladder.real(before, {**after, "answer_right": 0.35})[0]
     assert len(ladder.rungs(pipeline)) == 7

@@ -96,7 +96,9 @@ def test_habits_are_as_rare_as_they_are_said_to_be_and_ask_not_what_is_right(lig
     prompts, full = demonstrations(light, "shown", error_rate=0.3)
     again, told = demonstrations(light, "shown", error_rate=0.3, **shares)
     assert again == prompts
-    found: dict[str, list[bool]] = {name: [] for name in (*shares, "plain")}  # whether the ones written so were right before
+    found: dict[str, list[bool]] = {
+        name: [] for name in (*shares, "plain")
+    }  # whether the ones written so were right before
     for prompt, whole, text in zip(prompts, full, told, strict=True):
         step, end = whole.split(" ", 1)[0], whole.rsplit(" ", 1)[-1]
         kinds = {

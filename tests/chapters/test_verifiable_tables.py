@@ -152,7 +152,7 @@ def test_curves_say_where_they_end(on_record):
     assert f"GRPO from {ours}.00 to {ours + 11}.00" in figures.loss_and_reward().text
     sparse = place_of(family.from_name(family.SPARSE))
     assert f"right from {sparse}.00 to {sparse + 11}.00" in figures.steps_curves().text
-    for gap in family.GAP_REWARDS:
+    for gap in ("padding", "listing"):
         for side in ("open", "closed"):
             place = place_of(family.gap_name(gap, side))
             assert (

@@ -36,7 +36,7 @@ Outcome = Callable[[], Mapping[str, float]]
 EXPERIMENT, METHOD, BAND = (
     "runs",
     "GRPO",
-    ("pass_1", "length"),
+    ("answer_right", "length"),
 )  # of the records, as the chapter's runs name them
 PROBLEMS, LESSONS, EPOCHS, LONGEST = 8, 96, 100, 12
 
@@ -234,8 +234,8 @@ def band(pipeline: Pipeline, here: Mapping[str, float]) -> Seen:
 
 def real(before: Mapping[str, float], after: Mapping[str, float]) -> Seen:
     """pass@1 on held-out sums, which nothing was trained on, before and after."""
-    seen = f"pass@1 {before['pass_1']:.2f} before, {after['pass_1']:.2f} after"
-    return after["pass_1"] > before["pass_1"] + 0.1, seen
+    seen = f"pass@1 {before['answer_right']:.2f} before, {after['answer_right']:.2f} after"
+    return after["answer_right"] > before["answer_right"] + 0.1, seen
 
 
 def rungs(pipeline: Pipeline, *, start: Outcome | None = None, end: Outcome | None = None) -> list[Rung]:

@@ -23,7 +23,7 @@ _STEPS = {
     "worked start: steps once in five": 0.05, "worked from steps once in five": 0.9,
     "answer_right start: steps once in five": 0.03, "answer_right from steps once in five": 0.5,
     "worked start: answers alone": 0.001, "worked from answers alone": 0.001,
-    "answer_right from answers alone": 0.03, "worked from answers alone, 160 iterations": 0.1,
+    "worked from answers alone, 160 iterations": 0.1,
     "answer_right from answers alone, 160 iterations": 0.05,
 }  # fmt: skip
 _SIZES = {
@@ -32,7 +32,7 @@ _SIZES = {
     "drawn GRPO": 5120.0, "drawn redrawn": 6000.0,
 }  # fmt: skip
 _KL = {
-    "kl_k1 GRPO, reused": 1.0, "kl_k1 KL k1 in the loss": 5.0, "kl_k1 KL k2 in the loss": 0.4,
+    "kl_k1 GRPO, reused": 1.0, "kl_k1 KL k1 in the loss": 5.0, "kl_k1 KL k2 in the loss": 0.9,
     "kl_k1 KL k3 in the loss": 0.4, "kl_k1 KL in the reward": 0.3,
 }  # fmt: skip
 _GAPS = {
@@ -52,7 +52,8 @@ _AVERAGES = {
 }  # fmt: skip
 _BEGINNINGS = {
     "answer_right GRPO": 0.7, "answer_right start: the reader": 0.5,
-    "answer_right start: a seventh of the reading": 0.005, "answer_right from a seventh of the reading": 0.006,
+    "answer_right start: a seventh of the reading": 0.005,
+    "answer_right from a seventh of the reading": 0.006,
     "without_spread_first from a seventh of the reading": 0.98,
 }  # fmt: skip
 
@@ -100,7 +101,7 @@ SPOILED = [
     ("what the bound is for", {"answer_right GRPO, reused, twice": 0.6}),
     ("what the bound is for", {"answer_right clip never, twice": 0.3}),
     *(
-        ("KL in the loss", {f"kl_k1 KL {place}": 0.9})
+        ("KL in the loss", {f"kl_k1 KL {place}": 1.1})
         for place in ("k2 in the loss", "k3 in the loss", "in the reward")
     ),
     ("KL in the loss", {"kl_k1 KL k1 in the loss": 1.9}),
@@ -118,8 +119,8 @@ SPOILED = [
     ("steps do not emerge", {"worked start: answers alone": 0.05}),
     ("steps do not emerge", {"worked from answers alone": 0.4}),
     ("steps do not emerge", {"worked from answers alone, 160 iterations": 0.4}),
-    ("steps do not emerge", {"answer_right from answers alone": 0.2}),
-    ("steps do not emerge", {"answer_right from answers alone, 160 iterations": 0.2}),
+    ("steps do not emerge", {"answer_right from answers alone, 160 iterations": 0.3}),
+    ("steps do not emerge", {"answer_right from steps once in five": 0.08}),
     ("what is learned", {"pass 1 from steps once in five": 0.3}),
     ("what is learned", {"pass 64 start: steps once in five": 0.8}),
     ("a vote", {"majority 16 start: the reader": 0.6}),
