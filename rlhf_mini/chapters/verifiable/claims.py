@@ -50,6 +50,8 @@ LOGS = (
     OURS,
     reused_name(OURS),
     from_name(SPARSE),
+    "both from the first",
+    HELD,
     *(gap_name(gap, side) for gap in GAP_REWARDS for side in ("open", "closed") if gap != "steps unchecked"),
 )
 
@@ -99,9 +101,9 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     _claim(
         "who forgets",
-        "With eight steps on every draw REINFORCE, which has nothing to hold it, ends with less than 0.01 of its answers right.",
+        "With eight steps on every draw REINFORCE, which has nothing to hold it, ends with less than 0.05 of its answers right.",
         measures.methods,
-        lambda m: m[f"answer_right {reused_name('REINFORCE')}"] < 0.01,
+        lambda m: m[f"answer_right {reused_name('REINFORCE')}"] < 0.05,
     ),
     _claim(
         "who clips",

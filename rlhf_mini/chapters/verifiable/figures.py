@@ -31,11 +31,9 @@ IN_PERCENT = (
 )  # fmt: skip
 METHOD_COLUMNS = {
     "answer_right": "right (%)",
-    "entropy_last": "entropy (nats)",
     "kl_k1": "KL (nats)",
     "without_spread_last": "no spread (%)",
     "clip_fraction": "clipped (%)",
-    "seconds": "seconds",
 }
 KL_COLUMNS = {"answer_right": "right (%)", "kl_k1": "KL (nats)", "entropy_last": "entropy (nats)"}
 STEP_COLUMNS = {
@@ -99,7 +97,8 @@ def log_curves(names: Mapping[str, tuple[str, str]], metric: str, ylabel: str) -
 
 def _ends(curve: Curve) -> str:
     label = curve.label.replace("\n", " ")
-    return f"{label} from {curve.ys[:, 0].mean():.2f} to {curve.ys[:, -1].mean():.2f}"
+    first, last = (round(float(curve.ys[:, place].mean()), 2) + 0.0 for place in (0, -1))  # no −0.00
+    return f"{label} from {first:.2f} to {last:.2f}"
 
 
 def loss_and_reward() -> Picture:
