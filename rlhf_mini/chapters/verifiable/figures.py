@@ -175,11 +175,11 @@ def written(pipeline: Pipeline, names: Sequence[str], *, problems: int = 2, samp
     """What some runs' policies write to the first held-out problems, with the checker's word on the answer."""
     asked = held_out_sums(HELD_OUT, rehearsal=False)[:problems]
     rows = {name: solutions(pipeline, run(name).policy(pipeline), asked, samples=samples) for name in names}
-    lines = []
+    width, lines = max(map(len, names)), []
     for place, problem in enumerate(asked):
         lines.append(f"{problem.text} is {problem.answer}")
         for name in names:
             for text in rows[name][place]:
                 right = "right" if verify(problem, text).answer_right else "wrong"
-                lines.append(f"  {name:36} {right}  {text}")
+                lines.append(f"  {name:{width}}  {right}  {text}")
     return "\n".join(lines)
