@@ -33,7 +33,7 @@ TENS_AND_ONES = [10 * tens + ones for tens in (1, 2, 9) for ones in range(10)]
     ],
 )
 def test_steps_that_a_carry_comes_into(prompt, text, expected):
-    assert carried_steps(prompt, text) == expected
+    assert [found for _, *found in carried_steps(prompt, text)] == [[*one] for one in expected]
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,12 @@ def test_steps_that_a_carry_comes_into(prompt, text, expected):
     ],
 )
 def test_a_carry_is_the_one_that_was_written(text, expected):
-    assert carried_steps("27+58", text) == expected
+    assert [found for _, *found in carried_steps("27+58", text)] == [[*one] for one in expected]
+
+
+def test_a_step_is_told_with_its_place():
+    assert [place for place, *_ in carried_steps("299+158", "9+8=17 9+5+1=15 2+1+1=4 =457")] == [1, 2]
+    assert [place for place, *_ in carried_steps("152+273", "2+3=5 5+7=12 1+2+1=4 =425")] == [2]
 
 
 @pytest.mark.parametrize(
@@ -61,7 +66,7 @@ def test_broken_text_has_no_step_that_carries(text):
 
 def test_steps_beyond_the_columns_are_left_out():
     text = "7+8=15 2+5+1=18 1+1=2 =285"
-    assert carried_steps("27+58", text) == [(Step((2, 5, 1), 18), [2, 5], 1)]
+    assert carried_steps("27+58", text) == [(1, Step((2, 5, 1), 18), [2, 5], 1)]
     assert carry_in_front("27+58", text) == "7+8=15 1+2+5=18 1+1=2 =285"
 
 
@@ -81,6 +86,7 @@ def test_steps_beyond_the_columns_are_left_out():
         ("57+18", "7+8=15 5+1+1=7 =75", "7+8=15 1+5+1=7 =75"),
         ("17+18", "7+8=15 1+1+1=3 =35", "7+8=15 1+1+1=3 =35"),
         # the first column has the terms of the second with its carry, and stays
+        ("1910+5950+10", "0+0+0=0 1+5+1=7 9+9=18 1+5+1=7 =7870", "0+0+0=0 1+5+1=7 9+9=18 1+1+5=7 =7870"),
         ("77+88+1", "7+8+1=16 7+8+1=16 =166", "7+8+1=16 1+7+8=16 =166"),
     ],
 )

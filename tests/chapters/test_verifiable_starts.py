@@ -281,10 +281,12 @@ def test_other_pairs_are_kept_for_tests(light, monkeypatch):
     for name, count in (("PAIRS", 60), ("TEST_PAIRS", 20)):
         monkeypatch.setattr(taste, name, count)
     monkeypatch.setattr(taste, "start_of", lambda pipeline, name: None)
-    monkeypatch.setattr(taste, "answer", in_any_order(random.Random(0))[0])
+    written, calls = in_any_order(random.Random(0))
+    monkeypatch.setattr(taste, "answer", written)
     (asked, *_), (tested, *_) = taste.pairs(light), taste.pairs(light, test=True)
     assert (len(asked), len(tested)) == (60, 20)
-    assert asked[:20] != tested
+    drawn, for_tests = calls[0][0], calls[2][0]
+    assert drawn[: len(for_tests)] != for_tests  # in an order of their own
 
 
 def test_too_few_pairs_that_differ_are_refused(light, monkeypatch):

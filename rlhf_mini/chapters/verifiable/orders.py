@@ -2,22 +2,21 @@
 
 from rlhf_mini.worlds.sums import Step, read_solution, read_sum
 
-Carried = tuple[Step, list[int], int]  # a step, the digits of its column, and the carry that came into it
+Carried = tuple[
+    int, Step, list[int], int
+]  # where a step stands, the step, its column's digits, the carry into it
 
 
 def carried_steps(prompt: str, text: str) -> list[Carried]:
-    """The steps of a solution that a carry comes into, as it was written, with the column's own digits.
+    """The steps of a solution that a carry comes into, as it was written.
 
     >>> carried_steps("27+58", "7+8=15 2+5+1=8 =85")
-    [(Step(terms=(2, 5, 1), total=8), [2, 5], 1)]
+    [(1, Step(terms=(2, 5, 1), total=8), [2, 5], 1)]
     """
     steps, columns = read_solution(text).steps, read_sum(prompt).columns
     carries = [0, *(step.total // 10 for step in steps)]
-    return [
-        (step, column, carry)
-        for step, column, carry in zip(steps, columns, carries[: len(steps)], strict=False)
-        if carry
-    ]
+    seen = zip(range(len(steps)), steps, columns, carries, strict=False)
+    return [(place, step, column, carry) for place, step, column, carry in seen if carry]
 
 
 def carry_in_front(prompt: str, solution: str) -> str:
@@ -26,12 +25,11 @@ def carry_in_front(prompt: str, solution: str) -> str:
     >>> carry_in_front("27+58", "7+8=15 2+5+1=8 =85")
     '7+8=15 1+2+5=8 =85'
     """
-    written = solution
-    for step, column, carry in carried_steps(prompt, solution):
+    parts = solution.split(" ")
+    for place, step, column, carry in carried_steps(prompt, solution):
         if len(step.terms) == len(column) + 1 and step.terms[-1] == carry:
-            turned = (carry, *step.terms[:-1])
-            written = written.replace(_sum_of(step.terms), _sum_of(turned), 1)
-    return written
+            parts[place] = "+".join(map(str, (carry, *step.terms[:-1]))) + f"={step.total}"
+    return " ".join(parts)
 
 
 def carries_first(prompt: str, text: str) -> float:
@@ -47,7 +45,7 @@ def carries_first(prompt: str, text: str) -> float:
         bool(steps)
         and all(
             step.terms[0] == carry and list(step.terms[: len(column)]) != column
-            for step, column, carry in steps
+            for _, step, column, carry in steps
         )
     )
 
@@ -58,13 +56,4 @@ def has_carry(prompt: str) -> bool:
     >>> has_carry("27+58"), has_carry("21+53"), has_carry("81+53")
     (True, False, False)
     """
-    carry = 0
-    for column in read_sum(prompt).columns[:-1]:
-        carry = (sum(column) + carry) // 10
-        if carry:
-            return True
-    return False
-
-
-def _sum_of(terms: tuple[int, ...]) -> str:
-    return " " + "+".join(map(str, terms)) + "="
+    return any(sum(column) > 9 for column in read_sum(prompt).columns[:-1])
