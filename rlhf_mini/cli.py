@@ -86,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     scoreboard.add_argument("--only", nargs="+", default=[], metavar="TABLE", help="only these tables of it")
     scoreboard.add_argument("--methods", nargs="+", default=[], metavar="NAME", help="only these methods")
     scoreboard.add_argument("--dry-run", action="store_true", help="list the cells and what they would take")
-    scoreboard.add_argument("--records", default="scoreboard", help="records file (default: book/results/…)")
+    scoreboard.add_argument("--records", default="chapter_14", help="records file (default: book/results/…)")
     scoreboard.add_argument(
         "--jobs", type=int, help="cells measured at once (default: one for each core; on a GPU one)"
     )

@@ -59,6 +59,7 @@ def whole(seeds=(0, 1)):
             record("PPO", seed, kl_k3=9.0, label="0.05", **ppo, **before),
             record("best of 4", seed, kl_bound=0.64, before_labels=50.0),
             _other("PPO, β 0.2", seed, "dials", kl_k3=4.0, label="0.2", golds=[2.5] * 4, **ppo, **before),
+            _other("PPO", seed, "colder", kl_k3=7.0, distinct_2=0.2, golds=[3.0 + seed, 3.0, 3.0, 3.0]),
             _other("PPO, a half", seed, "budgets", kl_k3=1.0, golds=[2.6] * 4, own_drawn=1000.0, **before),
         ]  # fmt: skip
     return rows
@@ -260,10 +261,11 @@ def test_head_to_head_reads_row_against_column(board):
     assert rows == {"SFT": ["–", "12"], "PPO": ["88", "–"]}
 
 
-@pytest.mark.parametrize(
-    "draw",
-    [figures.elo_picture, figures.gold_by_distance, figures.gold_by_seconds, figures.safety_by_helpfulness],
-)
+def by_distance(board):
+    return figures.plane(board, "distance", "gold", caption="gold against KL")
+
+
+@pytest.mark.parametrize("draw", [figures.elo_picture, by_distance, figures.safety_by_helpfulness])
 def test_every_figure_draws_and_names_the_best(board, draw):
     picture = draw(board)
     assert "<svg" in picture.body
@@ -276,12 +278,12 @@ def test_the_frontier_is_of_what_none_beats(board):
     """SFT has KL 0, best of 4 at most 0.64 and more gold, PPO most: none beats another. With less than SFT it
     is beaten.
     """
-    text = figures.gold_by_distance(board).text
+    text = by_distance(board).text
     assert "SFT" in text
     assert "best of 4" in text
     poor = [record("best of 4", seed, kl_bound=0.64, golds=[1.0] * 4) for seed in (0, 1)]
     worse = [*(one for one in whole() if one.method != "best of 4"), *poor]
-    assert "best of 4" not in figures.gold_by_distance(Board(worse)).text
+    assert "best of 4" not in by_distance(Board(worse)).text
     with pytest.raises(ValueError, match=r"unknown metrics \['speed'\]"):
         figures.plane(board, "speed", "gold", caption="")
 
@@ -290,3 +292,28 @@ def test_in_the_plane_of_safety_more_is_better_on_both_axes(board):
     """Made up so that a longer name is more helpful and less safe: none beats another."""
     text = figures.safety_by_helpfulness(board).text
     assert all(name in text for name in board.names)
+
+
+def test_gold_against_every_price_under_one_slider():
+    sizes = {"SFT": 1.0, "PPO": 8.0, "best of 4": 2.0}
+    held = {
+        name: {"held_megabytes": size, "story_nats": 0.5, "distinct_2": 0.3} for name, size in sizes.items()
+    }
+    rows = whole()
+    for row in rows:
+        row.metrics.update(held[row.method] if row.experiment == "methods" else {})
+    text = figures.gold_by_prices(Board(rows)).text
+    for title, _, _ in figures.PRICES.values():
+        assert f"({title})" in text
+    assert "where SFT stands with gold 2.55" in text  # of 2.5 on seed 0 and 2.6 on seed 1
+
+
+def test_colder_answers_beside_warm_ones_seed_by_seed(board):
+    """PPO has gold 3.25 and 3.35; colder 3.0 and 3.25: 0.25 and 0.1 less."""
+    text = figures.colder_table(board).text
+    (row,) = (line for line in text.splitlines() if "PPO" in line)
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert [cell.split(" ±")[0] for cell in cells] == ["PPO", "3.30", "3.12", "−0.18", "7.0", "20.0"]
+    assert "SFT" not in text.split("KL is to")[0]
+    with pytest.raises(ValueError, match="sampled colder"):
+        figures.colder_table(Board([row for row in whole() if row.experiment != "colder"]))

@@ -4,7 +4,14 @@ import re
 
 import pytest
 
-from rlhf_mini.chapters.scoreboard import evidence, guide, judging_advice, symptoms, training_advice
+from rlhf_mini.chapters.scoreboard import (
+    evidence,
+    guide,
+    judging_advice,
+    scaling_advice,
+    symptoms,
+    training_advice,
+)
 from rlhf_mini.chapters.scoreboard.evidence import SHORT, Computed, Mean, Run, Shown, Symptom, told
 from rlhf_mini.evaluation.records import read_records
 from rlhf_mini.profiles import QUICK
@@ -125,7 +132,8 @@ def test_what_the_guide_covers():
     }  # fmt: skip
     assert len({one.do for one in guide.ADVICE}) == len(guide.ADVICE)
     assert {one.chapter for one in SAID} >= {"00", "02", "03", "04", "05", "06", "07", "09", "10", "12", "14"}
-    assert len(guide.ADVICE) == len(training_advice.TRAINING_ADVICE) + len(judging_advice.JUDGING_ADVICE)
+    parts = (training_advice.TRAINING_ADVICE, judging_advice.JUDGING_ADVICE, scaling_advice.SCALING_ADVICE)
+    assert sum(parts, ()) == guide.ADVICE
 
 
 # ---------------------------------------------------------------------------------------- what is computed

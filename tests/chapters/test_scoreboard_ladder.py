@@ -205,7 +205,7 @@ def row_of(monkeypatch, numbers):
 
 
 def test_the_band_is_that_of_the_seeds_on_record(monkeypatch):
-    records = read_records("chapter_00", experiment="scoreboard", method="PPO", profile="quick")
+    records = read_records("chapter_14", experiment="methods", method="PPO", profile="quick")
     row = row_of(monkeypatch, dict(records[0].metrics))
     held, seen = ladder.band(Knows({}))
     assert held, seen

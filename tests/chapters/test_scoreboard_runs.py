@@ -23,7 +23,7 @@ from rlhf_mini.chapters.scoreboard import (
     runs,
     samplers,
 )
-from rlhf_mini.chapters.scoreboard.policies import Kept, Sampled, Staged
+from rlhf_mini.chapters.scoreboard.policies import Cooled, Kept, Sampled, Staged
 from rlhf_mini.chapters.scoreboard.work import Work
 from rlhf_mini.cli import main
 from rlhf_mini.data.chat import answer, pack_texts
@@ -156,6 +156,18 @@ def test_at_temperature_one_the_colder_model_is_the_model(built):
     assert colder["story_nats"] != told["story_nats"]
 
 
+def test_any_policy_can_be_sampled_colder(built):
+    """The SFT model at 0.5 answers as the sampler does; at temperature 1 a policy is itself."""
+    told = Cooled(Staged("sft"), 0.5).measured(built)
+    assert told["golds"] == built.measured(samplers.colder, temperature=0.5)["golds"]
+    warm, same = Staged("ppo").measured(built), Cooled(Staged("ppo"), 1.0)
+    assert same.measured(built)["golds"] == warm["golds"]
+    assert same.folder(built) == built.get("ppo")
+    assert same.is_measured(built)
+    assert same.is_there(built)
+    assert not Cooled(Staged("ppo"), 0.9).is_measured(built)
+
+
 def test_the_base_model_has_neither_proxy_nor_kl(built):
     told = built.measured(samplers.plain_text)
     assert {"proxy", "kl_k1"}.isdisjoint(told)
@@ -197,7 +209,7 @@ def test_every_method_s_policy_has_an_address_of_its_own(built):
     there = {path.name for path in built.store.root.iterdir()}
     seen = {}
     for cell in command.cells():
-        if cell.point is None:
+        if cell.point is None or cell.experiment == "colder":  # which asks the same policies once more
             continue
         policy = cell.point.policy
         folder = policy.folder(built)
@@ -208,7 +220,9 @@ def test_every_method_s_policy_has_an_address_of_its_own(built):
             assert folder.parent == built.store.root
             assert policy.address(built).startswith(folder.name)
     assert {path.name for path in built.store.root.iterdir()} == there
-    assert len(seen) == len(command.cells()) - 1
+    colder = [cell.point.policy.of for cell in command.cells() if cell.experiment == "colder"]
+    assert len(seen) == len(command.cells()) - 1 - len(colder)
+    assert colder == [one.main.policy for one in entries.ENTRIES if one.main.policy.folder(built)]
 
 
 def test_addresses_are_the_pipeline_s_own(built):
@@ -388,7 +402,8 @@ def test_a_dry_run_lists_and_measures_nothing(scoreboard):
     status, out, _ = scoreboard("--dry-run", "--methods", "RRHF", "GRPO")
     assert status == 0
     lines = out.splitlines()
-    assert len(lines) == 1 + 2 + 3 + 3 + 1  # prices, both methods, their dials, GRPO's quarters, the sum
+    # prices, both methods, the same colder, their dials, GRPO's quarters, the sum
+    assert len(lines) == 1 + 2 + 2 + 3 + 3 + 1
     assert not scoreboard.records.exists()
     assert all("to train and judge" in line or "to judge" in line or "kept" in line for line in lines[:-1])
     assert lines[-1].endswith("to do")

@@ -43,13 +43,14 @@ class Board:
             raise ValueError(f"a board compares runs of one profile, got {sorted(profiles)}")
         self.rows = _by_name(found, "methods")
         self.dials, self.budgets = _by_name(found, "dials"), _by_name(found, "budgets")
+        self.colder = _by_name(found, "colder")
         if ANCHOR not in self.rows:
             raise ValueError(f"a board compares with {ANCHOR!r}, which is not among {[*self.rows]}")
         self._prices = [record.metrics for record in found if record.experiment == "prices"]
         self.profile = found[0].profile
 
     @classmethod
-    def read(cls, name: str | Path = "scoreboard", *, profile: str = "quick") -> "Board":
+    def read(cls, name: str | Path = "chapter_14", *, profile: str = "quick") -> "Board":
         """The board on record. Raises FileNotFoundError or ValueError where there is none of this profile."""
         return cls(read_records(name, profile=profile))
 

@@ -21,8 +21,8 @@ from rlhf_mini.evaluation.records import Record
 from rlhf_mini.pipeline import Pipeline
 from rlhf_mini.progress import hide_foreign_bars
 
-CHAPTER, RECORDS = "14", "scoreboard"
-EXPERIMENTS = ("prices", "methods", "dials", "budgets")
+CHAPTER, RECORDS = "14", "chapter_14"
+EXPERIMENTS = ("prices", "methods", "colder", "dials", "budgets")
 SHOWN = ("gold", "helpfulness", "safety", "proxy", "kl_k3", "length", "distinct_2", "story_nats")
 # For planning alone: seconds of one core at the quick profile for an answer drawn, read and learned from, and what judging
 # one policy takes. They stand in no record.
@@ -85,9 +85,9 @@ def cells() -> tuple[Cell, ...]:
 def row_name(entry: Entry, experiment: str, point: Point) -> str:
     """How a point is called: as its method, and beside the main one what is different.
 
-    A method's one setting on the board has the method's name alone.
+    A method's one setting on the board has the method's name alone, also where it is sampled colder.
     """
-    if experiment == "methods":
+    if experiment in ("methods", "colder"):
         return entry.name
     return (
         f"{entry.name}, {entry.dial} {point.label}"

@@ -6,6 +6,7 @@ from rlhf_mini.chapters.scoreboard.board import ANCHOR, Board
 from rlhf_mini.chapters.scoreboard.matched import matched_kl, matched_seconds
 from rlhf_mini.evaluation.intervals import Interval, Number, student_interval
 from rlhf_mini.evaluation.record_tables import Cell
+from rlhf_mini.reader.frames import frames
 from rlhf_mini.reader.marks import Mark, frontier, interval_dots, marked_plane
 from rlhf_mini.reader.picture import Picture
 from rlhf_mini.reader.sortable import NOTHING, Shown, shown, sortable_table
@@ -165,27 +166,65 @@ def distance(board: Board, name: str) -> float | None:
     return board.mean(name, "kl_k3") if bound is None else bound
 
 
-def gold_by_distance(board: Board) -> Picture:
-    """Gold against KL: what each nat bought."""
-    return plane(
-        board,
-        "distance",
-        "gold",
-        caption="Named are the methods that none beats with less KL; bars are 95% intervals over seeds. Of best of n the "
-        "KL is a bound, the true one is smaller.",
-    )
+# metric → what the slider says, whether its axis is logarithmic and whether little of it is good
+PRICES: Mapping[str, tuple[str, bool, bool]] = {
+    "distance": ("KL", True, True),
+    "seconds": ("seconds in all", True, True),
+    "labels": ("labels", False, True),
+    "held_megabytes": ("models held", False, True),
+    "story_nats": ("what was forgotten", False, True),
+    "distinct_2": ("variety that is left", False, False),
+}
 
 
-def gold_by_seconds(board: Board) -> Picture:
-    """Gold against the processor's seconds in all, logarithmic."""
-    return plane(
-        board,
-        "seconds",
-        "gold",
-        log_x=True,
-        caption="Seconds of one core from the SFT model on, the drawing of pairs and the reward model included; named are the "
-        "methods that none beats in less time.",
-    )
+def gold_by_prices(board: Board) -> Picture:
+    """Gold against each of the prices that it is paid with, one at a time under a slider."""
+    start = board.mean(ANCHOR, "gold")
+    drawn = [
+        plane(
+            board,
+            metric,
+            "gold",
+            log_x=log_x,
+            low_is_good=low_is_good,
+            caption="Named are the methods that none beats in both, and SFT; bars are 95% intervals over seeds."
+            + (f" A logarithmic axis has no 0, where SFT stands with gold {start:.2f}." if log_x else "")
+            + (" Of best of n the KL is a bound, the true one is smaller." if metric == "distance" else ""),
+        )
+        for metric, (_, log_x, low_is_good) in PRICES.items()
+    ]
+    return frames(drawn, [title for title, _, _ in PRICES.values()], label="price")
+
+
+def colder_table(board: Board) -> Picture:
+    """Every trained policy asked at temperature 1 and at a lower one: gold, how far it rises, KL and variety."""
+    rows = []
+    for name, records in board.colder.items():
+        warm = {record.seed: record.metrics for record in board.records(name)}
+        told = [(record.metrics, warm[record.seed]) for record in records if record.seed in warm]
+        if not told:
+            continue
+        columns = [
+            _mean_of([before["gold"] for _, before in told], 2),
+            _mean_of([after["gold"] for after, _ in told], 2),
+            _mean_of([after["gold"] - before["gold"] for after, before in told], 2),
+            _mean_of([after["kl_k3"] for after, _ in told], 1),
+            _mean_of([100 * after["distinct_2"] for after, _ in told], 1),
+        ]
+        rows.append([shown(name), *columns])
+    if not rows:
+        raise ValueError("no record says what a policy answers when it is sampled colder")
+    rows.sort(key=lambda row: -float(row[2].key or 0))
+    headings = [
+        "method",
+        "gold at 1",
+        "gold at 0.5",
+        "difference",
+        "KL at 0.5 (nats)",
+        "distinct pairs at 0.5 (%)",
+    ]
+    caption = "The same weights, sampled at temperature 1 and at 0.5; differences seed by seed. KL is to the SFT model at 1."
+    return sortable_table(headings, rows, caption=caption)
 
 
 def safety_by_helpfulness(board: Board) -> Picture:

@@ -1,7 +1,7 @@
 """The practical guide as data, and how it is shown: symptoms of a run, a tree of questions, and advice.
 
-What it says leans on runs on record and on exact results: `evidence` holds the forms, `symptoms`, `training_advice` and
-`judging_advice` the rows. The tree asks yes or no, and every way through it ends in something to do.
+What it says leans on runs on record and on exact results: `evidence` holds the forms, `symptoms` and the three modules of
+advice the rows. The tree asks yes or no, and every way through it ends in something to do.
 """
 
 import html
@@ -10,12 +10,13 @@ from dataclasses import dataclass
 
 from rlhf_mini.chapters.scoreboard.evidence import Advice, Shown, Symptom
 from rlhf_mini.chapters.scoreboard.judging_advice import JUDGING_ADVICE
+from rlhf_mini.chapters.scoreboard.scaling_advice import SCALING_ADVICE
 from rlhf_mini.chapters.scoreboard.symptoms import SYMPTOMS, named
 from rlhf_mini.chapters.scoreboard.training_advice import TRAINING_ADVICE
 from rlhf_mini.reader import Picture
 from rlhf_mini.reader.style import css_colour
 
-ADVICE: tuple[Advice, ...] = (*TRAINING_ADVICE, *JUDGING_ADVICE)
+ADVICE: tuple[Advice, ...] = (*TRAINING_ADVICE, *JUDGING_ADVICE, *SCALING_ADVICE)
 TOPICS = tuple(dict.fromkeys(one.topic for one in ADVICE))
 
 

@@ -147,9 +147,9 @@ def seeds_differ(pipeline: Pipeline) -> Seen:
 
 
 def band(pipeline: Pipeline) -> Seen:
-    """The row of PPO, against where one more good seed should fall, by the seeds that chapter 00 has on record."""
+    """The row of PPO, against where one more good seed should fall, by the seeds on record."""
     here, profile = entry(FIRST).main.policy.measured(pipeline), pipeline.profile.name
-    return in_the_band(here, BAND, chapter="00", experiment="scoreboard", method=FIRST, profile=profile)
+    return in_the_band(here, BAND, chapter="14", experiment="methods", method=FIRST, profile=profile)
 
 
 def real(pipeline: Pipeline) -> Seen:

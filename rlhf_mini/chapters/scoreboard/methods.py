@@ -15,11 +15,12 @@ from rlhf_mini.chapters.rlaif import family as rlaif
 from rlhf_mini.chapters.rlaif import self_rewarded
 from rlhf_mini.chapters.rlaif.outcomes import KINDS as RLAIF_KINDS
 from rlhf_mini.chapters.scoreboard import counts, runs
-from rlhf_mini.chapters.scoreboard.policies import Kept, Policy
+from rlhf_mini.chapters.scoreboard.policies import Cooled, Kept, Policy, Weights
 from rlhf_mini.evaluation.intervals import Number
 
 GROUP_RATE, KL_WEIGHT = 1e-3, 0.05
 PAIRS = direct.PAIRS
+COLD = 0.5  # the temperature of the table of colder answers
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,12 @@ class Entry:
     frozen: int = 0
 
     def points(self) -> Mapping[str, tuple[Point, ...]]:
-        """All points by experiment."""
-        return {"methods": (self.main,), "dials": self.dials, "budgets": self.budgets}
+        """All points by experiment; what is trained is also asked at a lower temperature."""
+        policy = self.main.policy
+        cold = (
+            (Point(f"{COLD:g}", Cooled(policy, COLD), self.main.own),) if isinstance(policy, Weights) else ()
+        )
+        return {"methods": (self.main,), "colder": cold, "dials": self.dials, "budgets": self.budgets}
 
 
 def by_filter(name: str, label: str = "", own: counts.Count = counts.by_rest, **changes: Any) -> Point:

@@ -12,7 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from rlhf_mini.cache import read_manifest
 from rlhf_mini.chapters.kept import address_of, is_kept
-from rlhf_mini.chapters.scoreboard import measuring, samplers
+from rlhf_mini.chapters.scoreboard import cooling, measuring, samplers
 from rlhf_mini.pipeline import STAGES, Pipeline
 
 COPIED = 0.01  # seconds: what is in the cache after less was copied there from another address, not trained
@@ -35,7 +35,7 @@ class Policy(Protocol):
         """Where the run that trained it is kept, or would be; None for what is sampled without training."""
 
 
-class _Weights(ABC):
+class Weights(ABC):
     """A policy that is a folder of weights."""
 
     @abstractmethod
@@ -45,6 +45,10 @@ class _Weights(ABC):
     @abstractmethod
     def build(self, pipeline: Pipeline) -> None:
         """Put it there, unless it is."""
+
+    @abstractmethod
+    def is_there(self, pipeline: Pipeline) -> bool:
+        """Whether it is kept; builds nothing."""
 
     inside = ""
 
@@ -67,7 +71,7 @@ class _Weights(ABC):
 
 
 @dataclass(frozen=True)
-class Staged(_Weights):
+class Staged(Weights):
     """The policy of a stage. Raises ValueError on an unknown one."""
 
     stage: str
@@ -90,7 +94,7 @@ class Staged(_Weights):
 
 
 @dataclass(frozen=True)
-class Kept(_Weights):
+class Kept(Weights):
     """The policy that `pipeline.kept(make, **settings)` holds, in the subfolder `inside` if there are several."""
 
     make: Callable[..., None]
@@ -108,6 +112,34 @@ class Kept(_Weights):
     def is_there(self, pipeline: Pipeline) -> bool:
         """Whether the run is kept."""
         return is_kept(pipeline, self.make, **self.settings)
+
+
+@dataclass(frozen=True)
+class Cooled:
+    """A trained policy, sampled at this temperature."""
+
+    of: Weights
+    temperature: float
+
+    def is_there(self, pipeline: Pipeline) -> bool:
+        """Whether the policy is kept."""
+        return self.of.is_there(pipeline)
+
+    def is_measured(self, pipeline: Pipeline) -> bool:
+        """Whether `measured` would only read."""
+        return is_kept(pipeline, cooling.of_cooled, **self._settings(pipeline))
+
+    def measured(self, pipeline: Pipeline) -> dict[str, Any]:
+        """What `cooling.of_cooled` says of it; the policy is trained once, and what is said is kept."""
+        self.of.build(pipeline)
+        return pipeline.measured(cooling.of_cooled, **self._settings(pipeline))
+
+    def folder(self, pipeline: Pipeline) -> Path | None:
+        """Where the policy is kept, or would be."""
+        return self.of.folder(pipeline)
+
+    def _settings(self, pipeline: Pipeline) -> dict[str, Any]:
+        return {"address": self.of.address(pipeline), "temperature": self.temperature}
 
 
 @dataclass(frozen=True)
