@@ -176,6 +176,9 @@ DERIVED = {
     "seconds": Board.seconds,
     "own_seconds": lambda board, record: board.seconds(record, before=False),
     "labels": lambda board, record: record.metrics["own_labels"] + record.metrics["before_labels"],
+    "judge_labels": lambda board, record: (
+        record.metrics["own_judge_labels"] + record.metrics["before_judge_labels"]
+    ),
     "samples": lambda board, record: record.metrics["own_drawn"] + record.metrics["before_drawn"],
 }
 

@@ -38,13 +38,14 @@ COLUMNS: Mapping[str, tuple[str, int, int]] = {
     "length": ("tokens", 0, 1),
     "story_nats": ("plain stories (nats a token)", 3, 1),
     "labels": ("labels", 0, 1),
+    "judge_labels": ("a judge's labels", 0, 1),
     "samples": ("answers drawn", 0, 1),
     "own_seconds": ("seconds, its own", 0, 1),
     "seconds": ("seconds in all", 0, 1),
     "clock_seconds": ("seconds by the clock", 0, 1),
     "held_megabytes": ("models held (MB)", 1, 1),
 }
-COUNTS = ("labels", "samples")  # the same on every seed
+COUNTS = ("labels", "judge_labels", "samples")  # the same on every seed
 
 
 def cell_of(interval: Interval | None, *, decimals: int, factor: Number = 1) -> Shown:
@@ -98,7 +99,8 @@ def _note(board: Board) -> str:
         f"Profile {board.profile}; mean over {seeds} seed{'' if seeds == '1' else 's'} ± 95% interval (Student's; Elo's by "
         f"bootstrap over seeds and requests). {requests} held-out requests a seed, one answer each at temperature 1. KL is to "
         "the SFT model, k3 on the answers; of best of n the formula's bound. Labels and answers drawn are with those of the "
-        "reward model or the pairs. Seconds are the processor's, counted work at measured prices, from the SFT model on. "
+        "reward model or the pairs; a judge's own lessons are not counted. Seconds are the processor's, counted work at "
+        "measured prices, from the SFT model on. "
         "Models held: weights, gradients and Adam's moments in training, without activations. Click a heading to sort."
     )
 
