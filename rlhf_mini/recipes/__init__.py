@@ -1,1 +1,1 @@
-"""Fourteen published systems as recipes: each a short file that composes the book's methods on the book's world."""
+"""Fourteen published systems as recipes: short files that compose the book's methods on the book's world."""
