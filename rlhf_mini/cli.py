@@ -92,7 +92,21 @@ def _parser() -> argparse.ArgumentParser:
     )
     scoreboard.set_defaults(command=_scoreboard)
 
-    for command in (run, claims, scaling, scoreboard):
+    recipe = commands.add_parser(
+        "recipe", help="a published recipe: what its report says, and its miniature, trained"
+    )
+    recipe.add_argument(
+        "names", nargs="*", metavar="NAME", help="recipes, or all; without one they are listed"
+    )
+    recipe.add_argument("--seeds", type=int, nargs="+", default=[0])
+    recipe.add_argument("--only", nargs="+", default=[], metavar="TABLE", help="recipes, or variants")
+    recipe.add_argument("--tell", action="store_true", help="print what the report says, and train nothing")
+    recipe.add_argument("--dry-run", action="store_true", help="list the runs, and which of them are kept")
+    recipe.add_argument("--records", default="chapter_13", help="records file (default: book/results/…)")
+    recipe.add_argument("--jobs", type=int, help="runs at once (default: one for each core; on a GPU one)")
+    recipe.set_defaults(command=_recipe)
+
+    for command in (run, claims, scaling, scoreboard, recipe):
         command.add_argument(
             "--profile", help="quick (two CPU cores) or full (one GPU); default: by the machine"
         )
@@ -180,6 +194,15 @@ def _scaling(options: argparse.Namespace) -> int:
 
     where = {name: getattr(options, name) for name in ("profile", "cache", "records", "jobs")}
     return scaling(options.seeds, options.only, dry_run=options.dry_run, **where)
+
+
+def _recipe(options: argparse.Namespace) -> int:
+    from rlhf_mini.chapters.published.command import recipe
+
+    where = {name: getattr(options, name) for name in ("profile", "cache", "records", "jobs")}
+    return recipe(
+        options.names, options.seeds, options.only, dry_run=options.dry_run, tell=options.tell, **where
+    )
 
 
 def _scoreboard(options: argparse.Namespace) -> int:

@@ -1,0 +1,1 @@
+"""Chapter 13: fourteen published recipes, run, judged and compared."""
