@@ -69,6 +69,8 @@ from rlhf_mini.losses import (
     two_way_contrast_loss,
     value_loss,
 )
+from rlhf_mini.losses.induced import apa_loss
+from rlhf_mini.losses.score_prior import squared_score_penalty
 from rlhf_mini.tensors import masked_mean, zero_off_mask
 
 F64 = torch.float64
@@ -227,6 +229,7 @@ LOSSES = {
     ),
     "focal": Case(focal_pairwise_loss, focal_reference, PAIR, PAIR, SEQUENCE, {"focus": 2.0}),
     "unfocused": Case(focal_pairwise_loss, focal_reference, PAIR, PAIR, SEQUENCE, {"focus": 0.0}),
+    "Gaussian prior": Case(squared_score_penalty, lambda score: score**2, SCORES, SCORES, SEQUENCE),
     "penalty": Case(score_penalty, penalty_reference, SCORES, SCORES, SEQUENCE, {"limit": 1.0}),
     "rating": Case(rating_loss, squared_reference, ("scores", "ratings"), SCORES, SEQUENCE),
     "all pairs": Case(all_pairs_loss, all_pairs_reference, SCORES, SCORES, RANKING),
@@ -320,6 +323,14 @@ LOSSES = {
         LOGPS,
         SEQUENCE,
         {"temperature": 0.4, "conservatism": 0.5},
+    ),
+    "APA": Case(
+        apa_loss,
+        lambda logp, logp_init, advantage, kl_weight: (logp - logp_init - advantage / kl_weight) ** 2,
+        ("logp", "logp_init", "advantages"),
+        ("logp",),
+        TOKEN,
+        {"kl_weight": 0.4},
     ),
 }
 

@@ -1,4 +1,4 @@
-"""The loss of APA: by hand, its gradient, its minimum in a state of four actions, and the shared battery."""
+"""The loss of APA: by hand, its gradient and its minimum in a state of four actions."""
 
 import inspect
 import math
@@ -9,37 +9,11 @@ import torch
 from rlhf_mini.exact import kl_optimum
 from rlhf_mini.losses import policy_gradient_loss
 from rlhf_mini.losses.induced import apa_loss
-from tests.losses.test_conformance import (  # noqa: F401  (collected here, with the fixture below)
-    TOKEN,
-    Case,
-    test_batch_order_is_irrelevant,
-    test_each_entry_depends_on_its_own_arguments_only,
-    test_equals_the_plain_reference,
-    test_float32_agrees_with_float64,
-    test_gradients_are_right_and_go_only_where_training_moves,
-    test_is_not_reduced_and_keeps_the_dtype,
-    test_junk_under_the_mask_changes_neither_value_nor_gradient,
-    test_large_arguments_stay_finite,
-    test_one_step_down_lowers_it,
-    test_tensors_are_positional_and_numbers_keyword_only,
-    test_unequal_shapes_are_refused_by_name,
-)
 
 F64 = torch.float64
 INITIAL = torch.tensor([0.4, 0.3, 0.2, 0.1], dtype=F64).log()  # four actions in one state
 ADVANTAGES = torch.tensor([0.3, -0.2, 0.8, 0.1], dtype=F64)
 WEIGHT = 0.5
-
-
-def reference(logp: float, logp_init: float, advantage: float, kl_weight: float) -> float:
-    return (logp - logp_init - advantage / kl_weight) ** 2
-
-
-@pytest.fixture
-def case() -> Case:
-    return Case(
-        apa_loss, reference, ("logp", "logp_init", "advantages"), ("logp",), TOKEN, {"kl_weight": 0.4}
-    )
 
 
 def drawn(*shape, seed=0):
