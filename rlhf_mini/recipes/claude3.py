@@ -136,41 +136,41 @@ RECIPE = Recipe(
     ),
     address="https://arxiv.org/abs/2212.08073",
     data=(
-        "not stated; in CAI 182,831 red-team prompts with 4 revisions each, and 135,296 helpfulness "
+        "Not stated; in CAI 182,831 red-team prompts with 4 revisions each, and 135,296 helpfulness "
         "comparisons by people"
     ),
     reward=(
-        "rules and principles specified during RL; in CAI a preference model on a judge's soft labels and "
+        "Rules and principles specified during RL; in CAI a preference model on a judge's soft labels and "
         "on people's"
     ),
     optimiser=(
-        "not stated; in CAI RL from the fine-tuned model with the settings of Bai et al. 2022, arXiv "
+        "Not stated; in CAI RL from the fine-tuned model with the settings of Bai et al. 2022, arXiv "
         "2204.05862"
     ),
-    anchor="not stated; in CAI also helpfulness samples in the first phase",
-    rounds="not stated; in CAI one pass of two phases",
+    anchor="Not stated; in CAI also helpfulness samples in the first phase",
+    rounds="Not stated; in CAI one pass of two phases",
     reported=(
-        "wrong refusals on XSTest: 35.1% by Claude 2.1, 9% by Claude 3 Opus (§5.4)",
+        "Wrong refusals on XSTest: 35.1% by Claude 2.1, 9% by Claude 3 Opus (§5.4)",
         (
             "CAI: the model trained with RL is found more harmless than RLHF and than its own first phase, "
             "by Elo (§4.3)"
         ),
     ),
     left_out=(
-        "of Claude 3: sizes, preference model, algorithm of reinforcement learning, KL and rounds",
-        "whether Claude 3 had a phase of critique and revision: the card speaks of reinforcement learning",
-        "how much the constitution does and how much people's feedback does",
+        "Of Claude 3: sizes, preference model, algorithm of reinforcement learning, KL and rounds",
+        "Whether Claude 3 had a phase of critique and revision: the card speaks of reinforcement learning",
+        "How much the constitution does and how much people's feedback does",
     ),
     set_right=(
         (
-            "constitutional AI is of 2022, not of Claude 3; the card adds one principle, on people with "
+            "Constitutional AI is of 2022, not of Claude 3; the card adds one principle, on people with "
             "disabilities (§2.6)"
         ),
-        "the 182,831 prompts are CAI's; the card prints no size",
-        "no person says whether a critique is good, but helpfulness is labelled by people (CAI §4.2)",
-        "the first phase learns the revisions of all steps, not the last ones (CAI §3.1)",
-        "more principles gave no significantly better harmlessness score (CAI §3.4)",
-        "the card credits fewer wrong refusals to targeted improvements, not to the constitution (§5.4)",
+        "The 182,831 prompts are CAI's; the card prints no size",
+        "No person says whether a critique is good, but helpfulness is labelled by people (CAI §4.2)",
+        "The first phase learns the revisions of all steps, not the last ones (CAI §3.1)",
+        "More principles gave no significantly better harmlessness score (CAI §3.4)",
+        "The card credits fewer wrong refusals to targeted improvements, not to the constitution (§5.4)",
     ),
     train=train,
     steps=("revisions learned", "judged by principles"),
@@ -181,22 +181,22 @@ RECIPE = Recipe(
     },
     departures=(
         (
-            "two principles of harmlessness in two wordings each, drawn pair by pair, where CAI has 16 "
+            "Two principles of harmlessness in two wordings each, drawn pair by pair, where CAI has 16 "
             "principles"
         ),
         (
-            "a pair is an answer of the first phase's policy and one of the helper: the former alone "
+            "A pair is an answer of the first phase's policy and one of the helper: the former alone "
             "declines most requests"
         ),
-        "our judge was schooled in such judgements, where the paper asks a pretrained model with examples",
+        "Our judge was schooled in such judgements, where the paper asks a pretrained model with examples",
         (
-            "critiques and revisions are asked without worked examples, by a helper that was taught to "
+            "Critiques and revisions are asked without worked examples, by a helper that was taught to "
             "write them"
         ),
         (
-            "two passes and the rate of the stage `sft`, where the paper has one pass and half the "
+            "Two passes and the rate of the stage `sft`, where the paper has one pass and half the "
             "pretraining rate"
         ),
-        "one answer to each kind request, where the paper has two",
+        "One answer to each kind request, where the paper has two",
     ),
 )

@@ -147,17 +147,17 @@ RECIPE = Recipe(
     report="Gemini Team, Gemini: A Family of Highly Capable Multimodal Models, §6.3 of the later version",
     address="https://arxiv.org/abs/2312.11805",
     data=(
-        "prompts from vendors, licences and synthesis, the same sets for demonstrations, feedback and RL; "
+        "Prompts from vendors, licences and synthesis, the same sets for demonstrations, feedback and RL; "
         "sizes not stated"
     ),
     reward=(
-        "reward models on relative preferences and on feedback on single responses; loss, form and number "
+        "Reward models on relative preferences and on feedback on single responses; loss, form and number "
         "not stated"
     ),
     optimiser="'RLHF', citing Bai et al. 2022; algorithm and hyperparameters not stated",
-    anchor="not stated",
+    anchor="Not stated",
     rounds=(
-        "an iterative process: RL pushes the boundaries of the reward model, which is improved with new "
+        "An iterative process: RL pushes the boundaries of the reward model, which is improved with new "
         "data; number not stated"
     ),
     reported=(
@@ -166,33 +166,33 @@ RECIPE = Recipe(
             "(§6.5.4)"
         ),
         (
-            "all instructions of a complex prompt followed: 54.1% with Ultra, 25.5% by post-trained PaLM 2 "
+            "All instructions of a complex prompt followed: 54.1% with Ultra, 25.5% by post-trained PaLM 2 "
             "(Table 14)"
         ),
     ),
     left_out=(
-        "every size: prompts, demonstrations, comparisons, reward models",
-        "algorithm, KL, learning rates, and what restarts from where after a round",
-        "how many rounds there were, and how the rewards of several models are combined",
+        "Every size: prompts, demonstrations, comparisons, reward models",
+        "Algorithm, KL, learning rates, and what restarts from where after a round",
+        "How many rounds there were, and how the rewards of several models are combined",
     ),
     set_right=(
         (
-            "the text names vendors, licences and synthesis as sources, not end users, as descriptions of "
+            "The text names vendors, licences and synthesis as sources, not end users, as descriptions of "
             "Figure 7 often say"
         ),
-        "policy and reward model alternate with new data; nothing says that they are trained jointly",
-        "no algorithm is named, neither PPO nor direct preference optimisation",
+        "Policy and reward model alternate with new data; nothing says that they are trained jointly",
+        "No algorithm is named, neither PPO nor direct preference optimisation",
     ),
     train=train,
     steps=tuple(step_of(number) for number in range(1, ROUNDS + 1)),
     settings={"rounds": ROUNDS, "renewed": True},
     variants={"all pairs from the start": {"renewed": False}},
     departures=(
-        "everything but the loop is ours: PPO, the KL to the SFT model, the policy that goes on where it was",
+        "Everything but the loop is ours: PPO, the KL to the SFT model, the policy that goes on where it was",
         (
-            "the profile's pairs and iterations are divided among four rounds; each reward model learns "
+            "The profile's pairs and iterations are divided among four rounds; each reward model learns "
             "from all pairs so far"
         ),
-        "pairs alone, where the report has feedback on single responses too",
+        "Pairs alone, where the report has feedback on single responses too",
     ),
 )

@@ -76,36 +76,36 @@ RECIPE = Recipe(
     report="OpenAI, GPT-4 Technical Report, with its System Card (§3.1)",
     address="https://arxiv.org/abs/2303.08774",
     data=(
-        "demonstrations and rankings by InstructGPT's methods; RBRM prompts from traffic, red teams, "
+        "Demonstrations and rankings by InstructGPT's methods; RBRM prompts from traffic, red teams, "
         "synthesis; no sizes"
     ),
     reward=(
-        "a model of the average labeller's preference, and on a subset of prompts a zero-shot GPT-4 "
+        "A model of the average labeller's preference, and on a subset of prompts a zero-shot GPT-4 "
         "classifier with a rubric"
     ),
     optimiser="PPO; no hyperparameter stated",
-    anchor="not stated",
-    rounds="not stated",
+    anchor="Not stated",
+    rounds="Not stated",
     reported=(
         (
             "82% fewer answers to requests for disallowed content than GPT-3.5, of all measures together "
             "(System Card §3.1)"
         ),
-        "toxic generations 0.73%, GPT-3.5 6.48% (RealToxicityPrompts, System Card §3.1)",
-        "exam questions right: 73.7% before RLHF, 74.0% after (App. B)",
+        "Toxic generations 0.73%, GPT-3.5 6.48% (RealToxicityPrompts, System Card §3.1)",
+        "Exam questions right: 73.7% before RLHF, 74.0% after (App. B)",
     ),
     left_out=(
-        "every size and every hyperparameter, the reward model's loss and the KL",
-        "the rubric's weights and how they were computed, and what each class is worth",
-        "on what share of the prompts the rubric is asked, and how many labels were rewritten",
-        "what each of the measures did alone",
+        "Every size and every hyperparameter, the reward model's loss and the KL",
+        "The rubric's weights and how they were computed, and what each class is worth",
+        "On what share of the prompts the rubric is asked, and how many labels were rewritten",
+        "What each of the measures did alone",
     ),
     set_right=(
-        "the 82% are credited to a combination of measures, not to RBRMs",
-        "a rule-based reward model is a language model that reads a rubric, not a program of rules",
-        "it is added to the reward model on a subset of the prompts and does not replace it",
-        "four classes are the text's example; one printed rubric has classes (A) to (R)",
-        "fitted linear weights belong to a later paper on rule-based rewards (Mu et al. 2024), not to GPT-4",
+        "The 82% are credited to a combination of measures, not to RBRMs",
+        "A rule-based reward model is a language model that reads a rubric, not a program of rules",
+        "It is added to the reward model on a subset of the prompts and does not replace it",
+        "Four classes are the text's example; one printed rubric has classes (A) to (R)",
+        "Fitted linear weights belong to a later paper on rule-based rewards (Mu et al. 2024), not to GPT-4",
     ),
     train=train,
     steps=("refusals shown", "rewarded by rubric"),
@@ -115,18 +115,18 @@ RECIPE = Recipe(
         "without boundary prompts": {"boundary": False},
     },
     departures=(
-        "our classifier was schooled in the rubric: a model of this size knows nothing of it unasked",
-        "a class's worth is its mean under the classifier's probabilities, not that of the class picked",
+        "Our classifier was schooled in the rubric: a model of this size knows nothing of it unasked",
+        "A class's worth is its mean under the classifier's probabilities, not that of the class picked",
         (
-            "our people are told to look at helpfulness alone, so that the reward model has an undesired "
+            "Our people are told to look at helpfulness alone, so that the reward model has an undesired "
             "preference to overcome"
         ),
         (
-            "how weights are computed is not stated: ours is the smallest that decides nine in ten "
+            "How weights are computed is not stated: ours is the smallest that decides nine in ten "
             "comparisons of one request"
         ),
-        "half of the labels that contradict the rubric are exchanged; the report rewrites some",
-        "boundary requests are made by taking the unkind deed out, where the report lets a model rewrite",
-        "pairs in place of rankings of several answers, and no pairs on invented facts",
+        "Half of the labels that contradict the rubric are exchanged; the report rewrites some",
+        "Boundary requests are made by taking the unkind deed out, where the report lets a model rewrite",
+        "Pairs in place of rankings of several answers, and no pairs on invented facts",
     ),
 )

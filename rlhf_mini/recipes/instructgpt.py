@@ -172,7 +172,7 @@ RECIPE = Recipe(
         "contractors"
     ),
     reward=(
-        "one 6B model; all pairs of a prompt in one batch element, 1 epoch; shifted so that demonstrations "
+        "One 6B model; all pairs of a prompt in one batch element, 1 epoch; shifted so that demonstrations "
         "have mean 0"
     ),
     optimiser=(
@@ -180,20 +180,20 @@ RECIPE = Recipe(
         "clip 0.2"
     ),
     anchor=(
-        "per-token KL, β 0.02, to a start with 10% pretraining data; γ 27.8; average of weights, decay 0.992"
+        "Per-token KL, β 0.02, to a start with 10% pretraining data; γ 27.8; average of weights, decay 0.992"
     ),
-    rounds="number not stated; most comparisons are of supervised policies, some of PPO policies",
+    rounds="Number not stated; most comparisons are of supervised policies, some of PPO policies",
     reported=(
         "175B preferred to 175B GPT-3 on 85 ± 3%, to few-shot GPT-3 on 71 ± 4% (§4.1)",
-        "the 1.3B model preferred to 175B GPT-3 (abstract)",
-        "reward model right on 72.4 ± 0.4% for its own labellers, 69.6 ± 0.9% for held-out ones (§4.1)",
+        "The 1.3B model preferred to 175B GPT-3 (abstract)",
+        "Reward model right on 72.4 ± 0.4% for its own labellers, 69.6 ± 0.9% for held-out ones (§4.1)",
     ),
     left_out=(
-        "the final policies' learning rates: the ranges that were scanned are printed",
+        "The final policies' learning rates: the ranges that were scanned are printed",
         "λ of the advantage estimate, weight and clipping of the value loss, whether anything is whitened",
-        "the number of comparisons, and which models wrote the ranked answers in what shares",
-        "tokens in a pretraining example, and over what the expectation of γ's term is averaged",
-        "what an answer scores that is cut off at its longest length",
+        "The number of comparisons, and which models wrote the ranked answers in what shares",
+        "Tokens in a pretraining example, and over what the expectation of γ's term is averaged",
+        "What an answer scores that is cut off at its longest length",
     ),
     set_right=(
         (
@@ -201,12 +201,12 @@ RECIPE = Recipe(
             "pretraining data (C.3, C.4)"
         ),
         (
-            "the final reward model starts from a 6B GPT-3 tuned on public NLP data, not from SFT as §3.5 "
+            "The final reward model starts from a 6B GPT-3 tuned on public NLP data, not from SFT as §3.5 "
             "has it (C.2)"
         ),
-        "the reward is no 'difference measure', and the ranking loss has no margin (eqs. 1 and 2)",
-        "that a larger β does not cure the regressions was found with KL to the pretrained model (E.6)",
-        "of the reward model the unembedding layer is removed, not a 'non-embedding layer' (§3.5)",
+        "The reward is no 'difference measure', and the ranking loss has no margin (eqs. 1 and 2)",
+        "That a larger β does not cure the regressions was found with KL to the pretrained model (E.6)",
+        "Of the reward model the unembedding layer is removed, not a 'non-embedding layer' (§3.5)",
     ),
     train=train,
     steps=("start", "last weights", "averaged weights"),
@@ -217,14 +217,14 @@ RECIPE = Recipe(
     },
     departures=(
         "K is 4 for every prompt: a batch of rankings has one K",
-        "all ranked answers are the SFT model's: the shares of other policies are not stated",
-        "the reward model starts from the SFT model; the report found other starts similar (C.2)",
+        "All ranked answers are the SFT model's: the shares of other policies are not stated",
+        "The reward model starts from the SFT model; the report found other starts similar (C.2)",
         (
             "γ is 1 on 16 documents a minibatch, as in one run of the chapter on PPO: the report's "
             "number depends on units not stated"
         ),
         (
-            "the average remembers 1/32 of the run, as 125 of some 4,000 updates do, and is taken after "
+            "The average remembers 1/32 of the run, as 125 of some 4,000 updates do, and is taken after "
             "every update"
         ),
         "warm-up, minibatches and advantage estimate are those of the stage `ppo`",
