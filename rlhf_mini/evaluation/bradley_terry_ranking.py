@@ -145,7 +145,7 @@ def elo_table(
     for all players alike, and fits again; the interval holds the middle `confidence` of the resamples. The
     anchor's is a point.
 
-    Paper: Bradley and Terry 1952; Efron and Tibshirani 1993, chapter 8 (resampling by levels).
+    Paper: Bradley and Terry 1952; Davison and Hinkley 1997, section 3.8 (resampling by levels).
 
     Args:
         scores: name → S rows of R scores, row by row of the same seed and column by column of the same

@@ -305,7 +305,7 @@ def test_gold_against_every_price_under_one_slider():
     text = figures.gold_by_prices(Board(rows)).text
     for title, _, _ in figures.PRICES.values():
         assert f"({title})" in text
-    assert "where SFT stands with gold 2.55" in text  # of 2.5 on seed 0 and 2.6 on seed 1
+    assert "where SFT with gold 2.55 would stand" in text  # of 2.5 on seed 0 and 2.6 on seed 1
 
 
 def test_colder_answers_beside_warm_ones_seed_by_seed(board):

@@ -54,7 +54,8 @@ def test_every_row_that_a_claim_reads_is_on_the_board(pipeline, monkeypatch):
     class Counting(command.Cell):
         def measured(self, pipeline):
             asked.append((self.experiment, self.name))
-            return dict.fromkeys(("gold", "proxy", "kl_k3", "kl_bound", "distinct_2", "story_nats"), 1.0)
+            numbers = ("gold", "proxy", "kl_k3", "kl_bound", "distinct_2", "story_nats", "unkind_declined")
+            return {**dict.fromkeys(numbers, 1.0), "golds": [1.0, 2.0]}
 
     rows = [Counting(cell.experiment, cell.name, cell.entry, cell.point) for cell in command.cells()]
     monkeypatch.setattr(findings, "cells", lambda: rows)

@@ -13,6 +13,7 @@ from rlhf_mini.pipeline import Pipeline
 
 _claim = partial(Claim, live=False)  # judged by its records: each needs rows of the board
 OFFLINE = ("DPO", "cDPO", "IPO", "RPO, backward", "SimPO", "ORPO")
+BY_SCRIPT = ("HIR", "filtered by the script", "PPO, script as reward")
 ASKED_COLDER = ("PPO", "RLOO", "ReST", "best of 4, learned", "DPO")
 
 CLAIMS: tuple[Claim, ...] = (
@@ -61,6 +62,30 @@ CLAIMS: tuple[Claim, ...] = (
         "Of the methods that learn from the pairs alone, KTO has the most gold.",
         partial(findings.told, of={"gold": (*OFFLINE, "KTO")}),
         lambda m: m["gold KTO"] > max(m[f"gold {name}"] for name in OFFLINE),
+    ),
+    _claim(
+        "right feedback",
+        "HIR, the filter and PPO, which a script tells what was fulfilled, end within 0.4 gold of one another, each with more than the best of 16 "
+        "by the proxy.",
+        partial(findings.told, of={"gold": (*BY_SCRIPT, "best of 16")}),
+        lambda m: (
+            max(m[f"gold {name}"] for name in BY_SCRIPT) - min(m[f"gold {name}"] for name in BY_SCRIPT) < 0.4
+            and min(m[f"gold {name}"] for name in BY_SCRIPT) > m["gold best of 16"]
+        ),
+    ),
+    _claim(
+        "a sum of two",
+        "SimPO has more gold than the SFT model, and declines less than half as many of the unkind requests.",
+        partial(findings.told, of=dict.fromkeys(("gold", "unkind_declined"), ("SFT", "SimPO"))),
+        lambda m: (
+            m["gold SimPO"] > m["gold SFT"] and m["unkind_declined SimPO"] < m["unkind_declined SFT"] / 2
+        ),
+    ),
+    _claim(
+        "requests won",
+        "PPO has more gold than the SFT model on at least 0.7 of the requests, DPO on at least 0.58, and PPO more than DPO on at least 0.58.",
+        partial(findings.wins, pairs=[("PPO", "SFT"), ("DPO", "SFT"), ("PPO", "DPO")]),
+        lambda m: m["PPO against SFT"] >= 0.7 and min(m["DPO against SFT"], m["PPO against DPO"]) >= 0.58,
     ),
     _claim(
         "best of 16",

@@ -45,6 +45,7 @@ COLUMNS: Mapping[str, tuple[str, int, int]] = {
     "clock_seconds": ("seconds by the clock", 0, 1),
     "held_megabytes": ("models held (MB)", 1, 1),
 }
+LEAST = 1e-3  # what is less, as the KL of the SFT model to itself is by rounding, has no place on a logarithmic axis
 COUNTS = ("labels", "judge_labels", "samples")  # the same on every seed
 
 
@@ -141,7 +142,7 @@ def plane(
             distance(board, name) if x == "distance" else board.mean(name, x),
             board.interval(name, y),
         )
-        if across is not None and up is not None and (across > 0 or not log_x):
+        if across is not None and up is not None and (across > LEAST or not log_x):
             found[name] = (across, up)
     sign = 1 if low_is_good else -1
     best = frontier({name: (sign * across, up.mean) for name, (across, up) in found.items()})
@@ -181,7 +182,6 @@ PRICES: Mapping[str, tuple[str, bool, bool]] = {
 
 def gold_by_prices(board: Board) -> Picture:
     """Gold against each of the prices that it is paid with, one at a time under a slider."""
-    start = board.mean(ANCHOR, "gold")
     drawn = [
         plane(
             board,
@@ -190,12 +190,23 @@ def gold_by_prices(board: Board) -> Picture:
             log_x=log_x,
             low_is_good=low_is_good,
             caption="Named are the methods that none beats in both, and SFT; bars are 95% intervals over seeds."
-            + (f" A logarithmic axis has no 0, where SFT stands with gold {start:.2f}." if log_x else "")
+            + (f" A logarithmic axis has no 0, where {_at_zero(board, metric)}." if log_x else "")
             + (" Of best of n the KL is a bound, the true one is smaller." if metric == "distance" else ""),
         )
         for metric, (_, log_x, low_is_good) in PRICES.items()
     ]
     return frames(drawn, [title for title, _, _ in PRICES.values()], label="price")
+
+
+def _at_zero(board: Board, metric: str) -> str:
+    """Who stands at 0 of a price, and with how much gold."""
+    there = [
+        f"{name} with gold {board.mean(name, 'gold'):.2f}"
+        for name in board.names
+        for price in [distance(board, name) if metric == "distance" else board.mean(name, metric)]
+        if price is not None and price <= LEAST
+    ]
+    return f"{' and '.join(there)} would stand" if there else "nobody stands"
 
 
 def colder_table(board: Board) -> Picture:

@@ -41,22 +41,30 @@ def exact() -> Seen:
     return max(off) < 1e-6, _plain(f"strengths off by {off[0]:.0e}, and by Hunter's steps {off[1]:.0e}")
 
 
-def covers() -> Seen:
-    """Of many made-up boards whose true Elo is known, the intervals hold it about as often as they say."""
+def coverage(*, seeds: int = 1, by_seed: float = 0.0) -> tuple[float, int]:
+    """Of many made-up boards whose true Elo is known, the share of intervals that hold it, and how many there are.
+
+    - `seeds`: of each board; `by_seed`: the deviation, in nats, of what a seed adds to a player's strength.
+    """
     rng, held = np.random.default_rng(0), []
     names, place = [f"player {i}" for i in range(len(TRUTH))], 2
     for board in range(BOARDS):
-        golds = np.array(TRUTH)[:, None] + rng.gumbel(
-            size=(len(TRUTH), REQUESTS)
-        )  # P(i above j) is σ(θ_i − θ_j)
-        scores = {name: row[None] for name, row in zip(names, golds, strict=True)}
-        table = elo_table(scores, anchor=names[place], resamples=200, seed=board)
+        strengths = np.array(TRUTH)[:, None, None] + by_seed * rng.normal(size=(len(TRUTH), seeds, 1))
+        golds = strengths + rng.gumbel(size=(len(TRUTH), seeds, REQUESTS))  # P(i above j) is σ(θ_i − θ_j)
+        table = elo_table(
+            dict(zip(names, golds, strict=True)), anchor=names[place], resamples=200, seed=board
+        )
         for name, strength in zip(names, TRUTH, strict=True):
             if name != names[place]:
                 lead = ELO_PER_NAT * (strength - TRUTH[place])
                 held.append(table.elo[name].low <= lead <= table.elo[name].high)
-    share = sum(held) / len(held)
-    return 0.9 < share < 0.985, f"{share:.0%} of {len(held)} intervals hold the true Elo; 95% should"
+    return sum(held) / len(held), len(held)
+
+
+def covers() -> Seen:
+    """Over the requests of one seed the intervals hold the true Elo about as often as they say."""
+    share, count = coverage()
+    return 0.9 < share < 0.985, f"{share:.0%} of {count} intervals hold the true Elo; 95% should"
 
 
 def first_rung() -> Seen:
