@@ -52,9 +52,10 @@ def marked_plane(
     """A mark for each method with its interval upright, and the groups' shapes under the plot.
 
     Args:
-        marks: name → Mark; those that are `named` have their name beside them, moved apart where two would
-        touch. groups: group → role. log_x: a logarithmic x axis; marks at 0 or below then have no place and
-        raise ValueError.
+        marks: name → Mark, whose bar may leave the picture; those that are `named` have their name beside
+            them, moved apart where two would touch.
+        groups: group → role.
+        log_x: a logarithmic x axis; marks at 0 or below then have no place and raise ValueError.
 
     Raises:
         ValueError: on no marks, or a mark whose role belongs to no group.
@@ -76,16 +77,26 @@ def marked_plane(
         colour = role_colour(mark.role)
         axes.plot([mark.x] * 2, [mark.y.low, mark.y.high], color=colour, linewidth=1.1, alpha=0.55)
         axes.plot(mark.x, mark.y.mean, SHAPES[mark.role], color=colour, markersize=6, alpha=0.9)
-    for group, role in groups.items():
-        axes.plot([], [], SHAPES[role], color=role_colour(role), label=group, markersize=6)
+    means = [mark.y.mean for mark in marks.values()]
+    margin = 0.12 * (max(means) - min(means)) or 1.0
+    axes.set_ylim(min(means) - margin, max(means) + margin)  # a long bar is cut, and not the marks squeezed
+    _legend(groups, axes)
     _name(axes, {name: mark for name, mark in marks.items() if mark.named})
     axes.set_xlabel(xlabel)
     axes.set_title(ylabel, fontsize=10.5, pad=8)
     if not log_x:
         axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
     axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
-    figure.legend(loc="outside lower center", ncols=3, fontsize=9, handletextpad=0.2, columnspacing=1.0)
     return picture(figure, alt=alt, caption=caption)
+
+
+def _legend(groups: Mapping[str, str], axes: Axes) -> None:
+    """Each group's shape and colour, under the plot."""
+    for group, role in groups.items():
+        axes.plot([], [], SHAPES[role], color=role_colour(role), label=group, markersize=6)
+    figure = axes.get_figure(root=True)
+    if groups and figure is not None:
+        figure.legend(loc="outside lower center", ncols=3, fontsize=9, handletextpad=0.2, columnspacing=1.0)
 
 
 def _name(axes: Axes, marks: Mapping[str, Mark]) -> None:
@@ -110,13 +121,20 @@ def _name(axes: Axes, marks: Mapping[str, Mark]) -> None:
 
 @in_style
 def interval_dots(
-    rows: Mapping[str, tuple[str, Interval]], *, xlabel: str, alt: str, zero: float = 0.0, caption: str = ""
+    rows: Mapping[str, tuple[str, Interval]],
+    *,
+    xlabel: str,
+    alt: str,
+    zero: float = 0.0,
+    caption: str = "",
+    groups: Mapping[str, str] | None = None,
 ) -> Picture:
     """A list of methods, a mark and its interval each, from the top in the given order; a line stands at
     `zero`.
 
     Args:
         rows: name → (role, Interval).
+        groups: group → role, for a legend under the plot; without it there is none.
 
     Raises:
         ValueError: on no rows.
@@ -137,6 +155,7 @@ def interval_dots(
     axes.set_xlabel(xlabel)
     axes.grid(visible=False, axis="y")
     axes.spines["left"].set_visible(False)
+    _legend(groups or {}, axes)
     axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
     return picture(figure, alt=alt, caption=caption)
 

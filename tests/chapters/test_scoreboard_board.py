@@ -292,6 +292,10 @@ def test_in_the_plane_of_safety_more_is_better_on_both_axes(board):
     """Made up so that a longer name is more helpful and less safe: none beats another."""
     text = figures.safety_by_helpfulness(board).text
     assert all(name in text for name in board.names)
+    assert "Left out" not in text
+    poor = [record("best of 4", seed, golds=[1.0] * 4) for seed in (0, 1)]
+    worse = Board([*(one for one in whole() if one.method != "best of 4"), *poor])
+    assert "Left out, with less gold than SFT: best of 4." in figures.safety_by_helpfulness(worse).text
 
 
 def test_gold_against_every_price_under_one_slider():

@@ -47,6 +47,16 @@ def test_names_at_one_place_are_moved_apart():
     assert abs(found[0] - found[1]) > 8
 
 
+def test_a_long_bar_is_cut_and_does_not_squeeze_the_marks():
+    """Means of 1 to 3.1 decide what is shown, whether a bar is 0.5 long or 50."""
+    usual = marked_plane(MARKS, GROUPS, xlabel="x", ylabel="gold", alt=ALT).body
+    wild = {**MARKS, "silent": Mark("policy", 5.0, around(1.0, half=50.0))}
+    cut = marked_plane(wild, GROUPS, xlabel="x", ylabel="gold", alt=ALT).body
+    for body in (usual, cut):
+        assert ">3<" in body
+        assert ">50<" not in body
+
+
 def test_a_plane_refuses_what_it_cannot_show():
     with pytest.raises(ValueError, match="marks is empty"):
         marked_plane({}, GROUPS, xlabel="x", ylabel="y", alt=ALT)
@@ -73,6 +83,11 @@ def test_dots_stand_in_the_given_order_from_the_top():
         {"best": ("policy", around(90.0)), "worst": ("loss", around(-40.0))}, xlabel="Elo", alt=ALT
     ).body
     assert body.index(">best<") < body.index(">worst<")
+    assert ">policy gradient<" not in body
+    told = interval_dots(
+        {"best": ("policy", around(90.0))}, xlabel="Elo", alt=ALT, groups={"policy gradient": "policy"}
+    )
+    assert ">policy gradient<" in told.body
     with pytest.raises(ValueError, match="rows is empty"):
         interval_dots({}, xlabel="Elo", alt=ALT)
 

@@ -117,6 +117,9 @@ def elo_picture(board: Board) -> Picture:
     return interval_dots(
         rows,
         xlabel="Elo by gold, SFT at 0",
+        groups={
+            family: role for family, role in FAMILIES.items() if role in {row[0] for row in rows.values()}
+        },
         alt=f"Elo of {len(names)} methods with intervals: from {told}; the SFT model stands at 0.",
         caption="Everybody against everybody, request by request, judged by gold; one Bradley–Terry fit. Bars: 95% of "
         f"resamples over {len(board.common_seeds)} seed(s) and their requests. 400 points are odds of ten to one.",
@@ -124,9 +127,18 @@ def elo_picture(board: Board) -> Picture:
 
 
 def plane(
-    board: Board, x: str, y: str, *, caption: str, log_x: bool = False, low_is_good: bool = True
+    board: Board,
+    x: str,
+    y: str,
+    *,
+    caption: str,
+    log_x: bool = False,
+    low_is_good: bool = True,
+    names: Sequence[str] | None = None,
 ) -> Picture:
     """Every method that has both metrics; the names are written of those that no other beats in both, and of SFT.
+
+    `names`: the methods to draw, all if None.
 
     `x`, `y`: metrics of `COLUMNS`, or "distance", which is KL and of best of n its bound. Raises ValueError on others.
     """
@@ -137,7 +149,7 @@ def plane(
     if unknown := [metric for metric in (x, y) if metric not in titles]:
         raise ValueError(f"unknown metrics {unknown}: choose from {[*titles]}")
     found: dict[str, tuple[float, Interval]] = {}
-    for name in board.names:
+    for name in board.names if names is None else names:
         across, up = (
             distance(board, name) if x == "distance" else board.mean(name, x),
             board.interval(name, y),
@@ -241,14 +253,19 @@ def colder_table(board: Board) -> Picture:
 
 
 def safety_by_helpfulness(board: Board) -> Picture:
-    """The two halves of gold against each other."""
+    """The two halves of gold against each other, of the methods that have at least the SFT model's gold."""
+    least = board.mean(ANCHOR, "gold") or 0.0
+    names = [name for name in board.names if (board.mean(name, "gold") or 0.0) >= least]
+    left_out = [name for name in board.names if name not in names]
+    told = f" Left out, with less gold than {ANCHOR}: {', '.join(left_out)}." if left_out else ""
     return plane(
         board,
         "helpfulness",
         "safety",
         low_is_good=False,
+        names=names,
         caption="The two parts of gold, means over all requests; up and to the right is better. Named are the methods that "
-        "none beats in both.",
+        f"none beats in both.{told}",
     )
 
 
