@@ -44,7 +44,7 @@ def summed(right, *, vote=None):
     curves = {"one": [right] * 3, "vote": [right, right + 0.1, vote or right + 0.2]}
     curves |= {"scorer": [right, right + 0.1, right + 0.15], "pass": [right, 0.8, 0.9]}
     last = {f"right, {name}": curve[-1] for name, curve in curves.items()}
-    return {**last, "tries by tries": TRIES, **{f"{name} by tries": curve for name, curve in curves.items()}}
+    return {**last, "tries": TRIES, **{f"{name} by tries": curve for name, curve in curves.items()}}
 
 
 def landed_all(seeds=(0, 1, 2)):

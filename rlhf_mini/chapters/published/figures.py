@@ -359,7 +359,7 @@ def test_time_figure(records: Sequence[Record]) -> Picture:
     last = outcome(records, recipe)
     if not last:
         raise ValueError("o1 is not on record")
-    tries = last[0].metrics["tries by tries"]
+    tries = last[0].metrics["tries"]
     curves = [
         Curve(words, role, tries, [record.metrics[f"{name} by tries"] for record in last])
         for name, (words, role) in READ_OUTS.items()

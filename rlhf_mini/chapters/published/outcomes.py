@@ -87,7 +87,8 @@ def judged(pipeline: Pipeline, *, address: str) -> dict[str, float]:
 def told_of_sums(read_outs: dict[str, Any]) -> dict[str, Any]:
     """Of the curves over the number of samples the last value each, and the curves themselves."""
     last = {f"right, {name}": float(read_outs[name][-1]) for name in READ_OUTS}
-    return {**last, **{f"{name} by tries": read_outs[name] for name in ("tries", *READ_OUTS)}}
+    curves = {f"{name} by tries": read_outs[name] for name in READ_OUTS}
+    return {**last, "tries": read_outs["tries"], **curves}
 
 
 def outcomes(names: Sequence[str] = ()) -> list[Outcome]:
