@@ -53,9 +53,9 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     _claim(
         "a lead that cools",
-        "At temperature 1 PPO has at least 0.4 more gold than DPO; at 0.5 its lead is less than two thirds of that.",
+        "At temperature 1 PPO has at least 0.25 more gold than DPO; at 0.5 its lead is less than two thirds of that.",
         partial(findings.colder, names=("PPO", "DPO")),
-        lambda m: m["warm PPO"] - m["warm DPO"] > max(0.4, 1.5 * (m["cold PPO"] - m["cold DPO"])),
+        lambda m: m["warm PPO"] - m["warm DPO"] > max(0.25, 1.5 * (m["cold PPO"] - m["cold DPO"])),
     ),
     _claim(
         "KTO",
@@ -83,9 +83,11 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     _claim(
         "requests won",
-        "PPO has more gold than the SFT model on at least 0.7 of the requests, DPO on at least 0.58, and PPO more than DPO on at least 0.58.",
+        "PPO has more gold than the SFT model on at least 0.65 of the requests, DPO on at least 0.55, and PPO more than DPO on more than half of them.",
         partial(findings.wins, pairs=[("PPO", "SFT"), ("DPO", "SFT"), ("PPO", "DPO")]),
-        lambda m: m["PPO against SFT"] >= 0.7 and min(m["DPO against SFT"], m["PPO against DPO"]) >= 0.58,
+        lambda m: (
+            m["PPO against SFT"] >= 0.65 and m["DPO against SFT"] >= 0.55 and m["PPO against DPO"] > 0.5
+        ),
     ),
     _claim(
         "best of 16",
