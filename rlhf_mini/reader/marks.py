@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from rlhf_mini.evaluation.intervals import Interval
+from rlhf_mini.evaluation.intervals import Interval, Number
 from rlhf_mini.reader.picture import Picture, check_alt, new_figure, picture
 from rlhf_mini.reader.plots import in_style
 from rlhf_mini.reader.style import INK, role_colour
@@ -149,15 +149,55 @@ def interval_dots(
         colour = role_colour(role)
         axes.plot([interval.low, interval.high], [place, place], color=colour, linewidth=1.4)
         axes.plot(interval.mean, place, SHAPES[role], color=colour, markersize=5.5)
-    axes.set_yticks(range(len(rows)), list(rows))
-    axes.tick_params(axis="y", length=0, labelsize=9)
-    axes.set_ylim(len(rows) - 0.5, -0.5)
+    _list_names(axes, list(rows))
     axes.set_xlabel(xlabel)
+    _legend(groups or {}, axes)
+    return picture(figure, alt=alt, caption=caption)
+
+
+@in_style
+def spread_dots(
+    rows: Mapping[str, tuple[str, Number, Sequence[Number]]],
+    *,
+    xlabel: str,
+    alt: str,
+    groups: Mapping[str, str],
+    caption: str = "",
+) -> Picture:
+    """A list of methods: a full mark for its own value, hollow ones for others, and a line through all.
+
+    Args:
+        rows: name → (role, its own value, the other values), from the top in this order.
+        groups: group → role, for the legend under the plot.
+
+    Raises:
+        ValueError: on no rows.
+    """
+    check_alt(alt)
+    if not rows:
+        raise ValueError("nothing to draw: rows is empty")
+    figure = new_figure(height=0.9 + 0.2 * len(rows))
+    axes = figure.axes[0]
+    for place, (role, own, others) in enumerate(rows.values()):
+        colour, values = role_colour(role), [own, *others]
+        axes.plot([min(values), max(values)], [place, place], color=colour, linewidth=1.1, alpha=0.55)
+        for other in others:
+            axes.plot(other, place, SHAPES[role], color=colour, markersize=5.5, markerfacecolor="white")
+        axes.plot(own, place, SHAPES[role], color=colour, markersize=6.5)
+    _list_names(axes, list(rows))
+    axes.set_xlabel(xlabel)
+    _legend(groups, axes)
+    return picture(figure, alt=alt, caption=caption)
+
+
+def _list_names(axes: Axes, names: Sequence[str]) -> None:
+    """A row for each name, from the top, and round numbers below."""
+    axes.set_yticks(range(len(names)), names)
+    axes.tick_params(axis="y", length=0, labelsize=9)
+    axes.set_ylim(len(names) - 0.5, -0.5)
     axes.grid(visible=False, axis="y")
     axes.spines["left"].set_visible(False)
-    _legend(groups or {}, axes)
     axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
-    return picture(figure, alt=alt, caption=caption)
 
 
 def frontier(points: Mapping[str, tuple[float, float]]) -> Sequence[str]:

@@ -256,6 +256,13 @@ def test_sensitivity_is_seed_by_seed(board):
         figures.sensitivity(Board([record("SFT")]))
 
 
+def test_the_picture_of_dials_puts_the_widest_spread_on_top(board):
+    picture = figures.dials_picture(board)
+    assert "PPO differs by 0.8 from its worst to its best value" in picture.body
+    with pytest.raises(ValueError, match="no record says"):
+        figures.dials_picture(Board([record("SFT")]))
+
+
 def test_head_to_head_reads_row_against_column(board):
     rows = {row[0]: row[1:] for row in lines_of(figures.head_to_head(board, ["SFT", "PPO"]))[2:]}
     assert rows == {"SFT": ["–", "12"], "PPO": ["88", "–"]}

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from rlhf_mini.evaluation.intervals import Interval
-from rlhf_mini.reader.marks import SHAPES, Mark, frontier, interval_dots, marked_plane
+from rlhf_mini.reader.marks import SHAPES, Mark, frontier, interval_dots, marked_plane, spread_dots
 from rlhf_mini.reader.style import ROLES
 
 ALT = "Gold against KL of two methods."
@@ -97,3 +97,14 @@ def test_the_frontier_by_hand():
     points = {"a": (1.0, 2.0), "b": (2.0, 2.0), "c": (3.0, 3.0), "d": (3.0, 4.0), "e": (1.0, 2.0)}
     assert frontier(points) == ["a", "d", "e"]
     assert frontier({}) == []
+
+
+def test_a_spread_has_a_full_mark_and_hollow_ones_and_a_line_through_all():
+    rows = {"PPO": ("policy", 3.0, [1.0, 2.0]), "DPO": ("reward", 2.5, [2.6])}
+    body = spread_dots(rows, groups=GROUPS, xlabel="gold", alt=ALT, caption="Hollow: others.").body
+    for word in ("PPO", "DPO", "gold", "policy gradient", "preference loss", "Hollow: others."):
+        assert f">{word}<" in body
+    hollow = re.findall(r"<use [^>]*fill: (?:#ffffff|white)", body)
+    assert len(hollow) == 3
+    with pytest.raises(ValueError, match="rows is empty"):
+        spread_dots({}, groups=GROUPS, xlabel="gold", alt=ALT)

@@ -7,7 +7,7 @@ from rlhf_mini.chapters.scoreboard.matched import matched_kl, matched_seconds
 from rlhf_mini.evaluation.intervals import Interval, Number, student_interval
 from rlhf_mini.evaluation.record_tables import Cell
 from rlhf_mini.reader.frames import frames
-from rlhf_mini.reader.marks import Mark, frontier, interval_dots, marked_plane
+from rlhf_mini.reader.marks import Mark, frontier, interval_dots, marked_plane, spread_dots
 from rlhf_mini.reader.picture import Picture
 from rlhf_mini.reader.sortable import NOTHING, Shown, shown, sortable_table
 
@@ -296,6 +296,37 @@ def matched_table(
         "Seconds are counted work at measured prices, all that comes before included; a run that is over stays what it is."
     )
     return sortable_table(headings, rows, caption=caption)
+
+
+def dials_picture(board: Board) -> Picture:
+    """Gold at every value of each method's dial, the board's own marked; the widest spread on top.
+
+    Means are over the seeds that have all of a method's values. Raises ValueError where no method has two.
+    """
+    rows: dict[str, tuple[str, float, list[float]]] = {}
+    seeds: set[int] = set()
+    for name in board.names:
+        dials = [records for _, records in _dials(board, name)]
+        golds = [{r.seed: r.metrics["gold"] for r in records} for records in (board.records(name), *dials)]
+        common = set.intersection(*map(set, golds))
+        if dials and common:
+            own, *others = (sum(of[seed] for seed in common) / len(common) for of in golds)
+            rows[name] = (FAMILIES[board.fact(name, "family")], own, others)
+            seeds |= common
+    if not rows:
+        raise ValueError("no record says how a method depends on its dial")
+    spread = {name: max(own, *others) - min(own, *others) for name, (_, own, others) in rows.items()}
+    widest = sorted(rows, key=lambda name: -spread[name])
+    present = {board.fact(name, "family") for name in rows}
+    return spread_dots(
+        {name: rows[name] for name in widest},
+        groups={family: role for family, role in FAMILIES.items() if family in present},
+        xlabel="gold",
+        alt=f"Gold of {len(rows)} methods at several values of their main hyperparameter: {widest[0]} differs by "
+        f"{spread[widest[0]]:.1f} from its worst to its best value, {widest[-1]} by {spread[widest[-1]]:.1f}.",
+        caption=f"Full: the setting on the board; hollow: the dial's other values, which the table names. Means over seeds "
+        f"{min(seeds)} to {max(seeds)}; the widest spread is on top.",
+    )
 
 
 def sensitivity(board: Board) -> Picture:
