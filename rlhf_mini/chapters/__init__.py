@@ -23,6 +23,7 @@ ROOMS = MappingProxyType(
         "10": "rlaif",
         "11": "reward_scaling",
         "12": "verifiable",
+        "14": "scoreboard",
     }
 )
 

@@ -2,8 +2,8 @@
 
 _OFFLINE = ("DPO", "cDPO", "IPO", "RPO, backward", "SimPO", "ORPO")
 _COLDER = {
-    **{f"warm {name}": 2.9 for name in ("RLOO", "ReST", "best of 4, learned")},
-    **{f"cold {name}": 3.5 for name in ("RLOO", "ReST", "best of 4, learned")},
+    **{f"warm {name}": 2.9 for name in ("RLOO", "ReST, by prompt", "best of 4, learned")},
+    **{f"cold {name}": 3.5 for name in ("RLOO", "ReST, by prompt", "best of 4, learned")},
     "warm PPO": 3.3,
     "cold PPO": 3.7,
     "warm DPO": 2.6,
@@ -27,7 +27,7 @@ GOOD = {
     "a colder start": {
         "gold SFT": 1.9,
         "gold SFT, colder": 2.9,
-        **{f"gold {name}": 2.6 for name in _OFFLINE},
+        "gold DPO": 2.6,
     },
     "all gain by cooling": _COLDER,
     "a lead that cools": _COLDER,
@@ -61,8 +61,11 @@ SPOILED = [
     ("one β, two prices", {"proxy GRPO": 1.5}),
     ("one β, two prices", {"gold GRPO": 3.0}),
     ("a colder start", {"gold SFT": 2.4}),
-    *(("a colder start", {f"gold {name}": 2.95}) for name in _OFFLINE),
-    *(("all gain by cooling", {f"cold {name}": 2.9}) for name in ("RLOO", "ReST", "best of 4, learned")),
+    ("a colder start", {"gold DPO": 2.95}),
+    *(
+        ("all gain by cooling", {f"cold {name}": 2.9})
+        for name in ("RLOO", "ReST, by prompt", "best of 4, learned")
+    ),
     ("all gain by cooling", {"cold PPO": 3.5}),
     ("all gain by cooling", {"cold DPO": 2.8}),
     ("a lead that cools", {"warm DPO": 3.1}),
