@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from rlhf_mini.evaluation.intervals import Interval, Number
+from rlhf_mini.reader.naming import name_marks
 from rlhf_mini.reader.picture import Picture, check_alt, new_figure, picture
 from rlhf_mini.reader.plots import in_style
 from rlhf_mini.reader.style import INK, role_colour
@@ -81,7 +82,13 @@ def marked_plane(
     margin = 0.12 * (max(means) - min(means)) or 1.0
     axes.set_ylim(min(means) - margin, max(means) + margin)  # a long bar is cut, and not the marks squeezed
     _legend(groups, axes)
-    _name(axes, {name: mark for name, mark in marks.items() if mark.named})
+    named = {name: mark for name, mark in marks.items() if mark.named}
+    name_marks(
+        axes,
+        {name: (float(mark.x), mark.y.mean) for name, mark in named.items()},
+        {name: role_colour(mark.role) for name, mark in named.items()},
+        others=[(float(mark.x), mark.y.mean) for mark in marks.values() if not mark.named],
+    )
     axes.set_xlabel(xlabel)
     axes.set_title(ylabel, fontsize=10.5, pad=8)
     if not log_x:
@@ -97,26 +104,6 @@ def _legend(groups: Mapping[str, str], axes: Axes) -> None:
     figure = axes.get_figure(root=True)
     if groups and figure is not None:
         figure.legend(loc="outside lower center", ncols=3, fontsize=9, handletextpad=0.2, columnspacing=1.0)
-
-
-def _name(axes: Axes, marks: Mapping[str, Mark]) -> None:
-    """Writes names from the highest down, each below the one above where they would touch; to the left near
-    the right edge.
-    """
-    axes.autoscale_view()  # or the limits are not yet those of the marks
-    to_axes = axes.transData + axes.transAxes.inverted()
-    taken: list[tuple[float, float]] = []
-    for name, mark in sorted(marks.items(), key=lambda item: -item[1].y.mean):
-        x, y = (float(value) for value in to_axes.transform((mark.x, mark.y.mean)))
-        while any(abs(y - other) < 0.052 and abs(x - place) < 0.45 for place, other in taken):
-            y -= 0.01
-        taken.append((x, y))
-        left = x > 0.6
-        words = axes.annotate(
-            name, (x, y), xycoords="axes fraction", xytext=(-6 if left else 6, 0), textcoords="offset points",
-            ha="right" if left else "left", va="center", fontsize=9, color=role_colour(mark.role),
-        )  # fmt: skip
-        words.set_in_layout(False)
 
 
 @in_style

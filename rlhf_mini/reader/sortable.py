@@ -6,7 +6,7 @@ import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rlhf_mini.reader.picture import Picture
+from rlhf_mini.reader.picture import Picture, framed
 
 # A button's whole behaviour. An inline handler, not a script: it also runs where outputs are inserted as text
 # (JupyterLab), and where it does not run, the table stands as it was written. Rows without a key stay below,
@@ -70,11 +70,9 @@ def sortable_table(headings: Sequence[str], rows: Sequence[Sequence[Shown]], *, 
         for heading, kind in zip(headings, kinds, strict=True)
     )
     body = "".join(f"<tr>{_row(row)}</tr>" for row in rows)
-    table = (
-        f"<table><caption>{html.escape(caption)}</caption><thead><tr>{head}</tr></thead>"
-        f"<tbody>{body}</tbody></table>"
-    )
-    return Picture(table, _markdown(headings, rows, caption))
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    # The caption stands under the table, not in it: a wide table scrolls, and what explains it must not.
+    return Picture(framed(table, alt="", caption=caption).body, _markdown(headings, rows, caption))
 
 
 def _kind(heading: str, column: Sequence[Shown]) -> str:

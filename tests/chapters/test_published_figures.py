@@ -1,13 +1,10 @@
 """Chapter 13's tables and figures: what the reports say as it stands there, and made-up records by hand."""
 
-import itertools
-import random
 import re
 
 import pytest
 
 from rlhf_mini.chapters.published import figures
-from rlhf_mini.chapters.published.naming import place_names
 from rlhf_mini.evaluation.intervals import student_interval
 from rlhf_mini.evaluation.records import Record
 from rlhf_mini.recipes.registry import RECIPES
@@ -159,25 +156,6 @@ def test_the_landing_of_one_seed_without_sft():
     assert "SFT has" not in told.text
     assert "intervals" not in told.text
     assert "no critic" not in told.body
-
-
-def test_names_touch_neither_one_another_nor_a_mark():
-    rng = random.Random(0)
-    points = {f"a name of {i}": (rng.uniform(0.05, 0.95), rng.uniform(0.1, 0.9)) for i in range(13)}
-    boxes = {text: name.box for text, name in place_names(points).items()}
-    boxes |= {f"mark of {i}": (x, x, y, y) for i, (x, y) in enumerate(points.values())}
-    for (one, first), (other, second) in itertools.combinations(boxes.items(), 2):
-        apart = any(a[side + 1] <= b[side] for side in (0, 2) for a, b in ((first, second), (second, first)))
-        assert apart or (one.startswith("mark") and other.startswith("mark")), (one, other)
-    for text, name in place_names(points).items():
-        assert 0 <= name.box[0] <= name.box[1] <= 1
-        assert abs(name.y - points[text][1]) <= 0.25
-        assert (name.x < points[text][0]) is name.left
-
-
-def test_a_name_without_a_free_place_stands_beside_its_mark():
-    crowd = {f"the same place, number {i}": (0.5, 0.5) for i in range(40)}
-    assert {name.y for name in list(place_names(crowd).values())[-5:]} == {0.5}
 
 
 def test_a_recipe_without_kl_has_no_place_on_the_axis():

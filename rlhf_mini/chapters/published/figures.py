@@ -14,13 +14,13 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from rlhf_mini.chapters.published.command import FACTS, page
-from rlhf_mini.chapters.published.naming import place_names
 from rlhf_mini.chapters.record_figures import recorded_in
 from rlhf_mini.evaluation.intervals import Interval, student_interval
 from rlhf_mini.evaluation.record_tables import Cell
 from rlhf_mini.evaluation.records import Record
 from rlhf_mini.reader import Curve, Picture, beside, learning_curves, new_figure, picture, training_curves
 from rlhf_mini.reader.marks import SHAPES
+from rlhf_mini.reader.naming import name_marks
 from rlhf_mini.reader.picture import framed
 from rlhf_mini.reader.plots import in_style
 from rlhf_mini.reader.sortable import NOTHING, Shown, shown, sortable_table
@@ -87,12 +87,12 @@ def facts_table() -> Picture:
         "the report leaves out; “a secondary source” is what was read of it elsewhere. Click a heading to sort."
     )
     told = sortable_table(headings, rows, caption=caption)
-    body = told.body.replace(f"<caption>{html.escape(caption)}</caption>", "")  # which would be as wide
+    body = told.body
     for start, style in (("<td", _SENTENCE), ('<th scope="col"', _CELL), ('<th scope="row"', _CELL)):
         body = body.replace(f"{start} ", f'{start} style="{style}" ')
     years = re.compile(rf'<td style="{_SENTENCE}" data-key="(\d{{4}})">')
     body = years.sub(rf'<td style="{_CELL}" data-key="\1">', body)
-    return Picture(framed(body, alt="", caption=caption).body, told.text)
+    return Picture(body, told.text)
 
 
 def card(recipe: Recipe) -> Picture:
@@ -327,23 +327,9 @@ def _plain(gold: float) -> str:
 
 def _name(axes: Axes, marks: Mapping[str, tuple[Recipe, float, Interval]]) -> None:
     """Titles beside their marks, with a line to those that stand off."""
-    axes.autoscale_view()  # or the limits are not yet those of the marks
-    to_axes = axes.transData + axes.transAxes.inverted()
-    points: dict[str, tuple[float, float]] = {}
-    for title, (_, kl, gold) in marks.items():
-        x, y = to_axes.transform((kl, gold.mean))
-        points[title] = float(x), float(y)
-    for title, name in place_names(points).items():
-        colour = role_colour(GROUPS[group_of(marks[title][0])][0])
-        x, y = points[title]
-        if name.y != y:
-            ends = [x, name.x], [y, name.y]
-            axes.plot(*ends, color=colour, linewidth=0.6, alpha=0.7, transform=axes.transAxes)
-        words = axes.annotate(
-            title, (name.x, name.y), xycoords="axes fraction", ha="right" if name.left else "left",
-            va="center", fontsize=9, color=colour,
-        )  # fmt: skip
-        words.set_in_layout(False)
+    points = {title: (kl, gold.mean) for title, (_, kl, gold) in marks.items()}
+    colours = {title: role_colour(GROUPS[group_of(recipe)][0]) for title, (recipe, _, _) in marks.items()}
+    name_marks(axes, points, colours)
 
 
 # ------------------------------------------------------------------------------------------------------ on sums
