@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
 from rlhf_mini.evaluation.intervals import Interval, Number
 from rlhf_mini.reader.naming import name_marks
@@ -73,6 +73,7 @@ def marked_plane(
             raise ValueError(f"a logarithmic axis needs numbers above 0; not so {low}")
         axes.set_xscale("log")
         axes.minorticks_off()
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,g}"))
     for mark in marks.values():
         colour = role_colour(mark.role)

@@ -1,6 +1,7 @@
 """Chapter 14's board from made-up records: means, ranks, prices, matched points, tables and figures."""
 
 import math
+import re
 
 import pytest
 
@@ -293,6 +294,16 @@ def test_the_frontier_is_of_what_none_beats(board):
     assert "best of 4" not in by_distance(Board(worse)).text
     with pytest.raises(ValueError, match=r"unknown metrics \['speed'\]"):
         figures.plane(board, "speed", "gold", caption="")
+
+
+def test_shares_are_drawn_in_per_cent():
+    """Distinct pairs of words are shares on record; the axis says per cent and must reach tens."""
+    methods = {"SFT": 0.25, "PPO": 0.12}
+    rows = [record(name, seed, distinct_2=share) for name, share in methods.items() for seed in (0, 1)]
+    drawn = figures.plane(Board(rows), "distinct_2", "gold", caption="", low_is_good=False)
+    ticks = [float(tick.replace("−", "-")) for tick in re.findall(r">(−?[\d.]+)<", drawn.body)]
+    assert "distinct pairs (%)" in drawn.body
+    assert max(ticks) > 5
 
 
 def test_in_the_plane_of_safety_more_is_better_on_both_axes(board):

@@ -1,6 +1,7 @@
 """The chapter's tables and figures, drawn from the board."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from rlhf_mini.chapters.scoreboard.board import ANCHOR, Board
 from rlhf_mini.chapters.scoreboard.matched import matched_kl, matched_seconds
@@ -155,7 +156,7 @@ def plane(
             board.interval(name, y),
         )
         if across is not None and up is not None and (across > LEAST or not log_x):
-            found[name] = (across, up)
+            found[name] = (across * _factor(x), _times(up, _factor(y)))
     sign = 1 if low_is_good else -1
     best = frontier({name: (sign * across, up.mean) for name, (across, up) in found.items()})
     named = [*best, *([ANCHOR] if ANCHOR in found else [])]
@@ -173,6 +174,16 @@ def plane(
         alt=f"{titles[y]} against {titles[x]} of {len(found)} methods. No other is better in both than: {', '.join(best)}.",
         caption=caption,
     )
+
+
+def _factor(metric: str) -> int:
+    """What a metric is multiplied with to have the unit of its heading, such as 100 for per cent."""
+    return COLUMNS[metric][2] if metric in COLUMNS else 1
+
+
+def _times(interval: Interval, factor: int) -> Interval:
+    mean, low, high = (factor * value for value in (interval.mean, interval.low, interval.high))
+    return replace(interval, mean=mean, low=low, high=high)
 
 
 def distance(board: Board, name: str) -> float | None:
