@@ -60,7 +60,7 @@ def whole(seeds=(0, 1)):
             record("PPO", seed, kl_k3=9.0, label="0.05", **ppo, **before),
             record("best of 4", seed, kl_bound=0.64, before_labels=50.0),
             _other("PPO, β 0.2", seed, "dials", kl_k3=4.0, label="0.2", golds=[2.5] * 4, **ppo, **before),
-            _other("PPO", seed, "colder", kl_k3=7.0, distinct_2=0.2, golds=[3.0 + seed, 3.0, 3.0, 3.0]),
+            _other("PPO", seed, "colder", kl_k1=7.0, distinct_2=0.2, golds=[3.0 + seed, 3.0, 3.0, 3.0]),
             _other("PPO, a half", seed, "budgets", kl_k3=1.0, golds=[2.6] * 4, own_drawn=1000.0, **before),
         ]  # fmt: skip
     return rows

@@ -86,7 +86,7 @@ def width_of_the_bag() -> float:
 CHECKPOINTS = (
     Advice(
         topic="checkpoints",
-        do="Keep several policies of a run. The last one is the best only if something holds it.",
+        do="Keep several policies of a run. The last one is near the best only if something holds it.",
         chapter="05",
         record=Shown(
             says="Along PPO without a price of KL gold is at most {highest}, and {last} in the last of {iterations} iterations; with β = 0.05 it is at most {ours_highest}, and {ours_last} in the last.",
@@ -368,7 +368,7 @@ COMPARING = (
         do="Compare methods at one KL, and for that run each at several strengths.",
         chapter="14",
         record=Shown(
-            says="PPO leads ReST by {lead} gold where each was first run, at {kl} and {rest_kl} nats; PPO with β = 0.2 leads it by {near_lead}, at {near_kl} nats.",
+            says="On three seeds PPO leads ReST by {lead} gold where each was first run, at {kl} and {rest_kl} nats; PPO with β = 0.2 leads it by {near_lead}, at {near_kl} nats.",
             numbers={
                 "lead": Computed(lambda: _end("ours", "gold").value() - _filter("ReST", "gold").value()),
                 "kl": _end("ours", "kl_k1", 1),

@@ -249,7 +249,7 @@ KL = (
     ),
     Advice(
         topic="KL budgets",
-        do="Pay KL in the reward, or as k2 or k3 in the loss; never as k1 in the loss.",
+        do="Pay KL in the reward, or as k2 or k3 in the loss, where the same β is another price; never as k1 in the loss.",
         chapter="12",
         record=Shown(
             says="At one weight the policy ends at {reward} nats if KL is paid in the reward and at {k1} with k1 in the loss; on sums, at {sums_k3} with k3 and at {sums_k1} with k1.",
