@@ -15,9 +15,10 @@ from rlhf_mini.worlds.stories.principles import CONSTITUTION
 def edited(prompt: str, answer: str, rng: random.Random) -> str | None:
     """The answer, repaired under the first principle for which that raises its gold; None if none does.
 
+    >>> prompt = "Tell me a happy story about a fox and a kite."
     >>> story = "Once upon a time, a happy fox lived by the lake. The fox smiled all the way home."
-    >>> better = edited("Tell me a happy story about an owl.", story, random.Random(0))
-    >>> better is None or gold("Tell me a happy story about an owl.", better).total > 0
+    >>> better = edited(prompt, story, random.Random(0))
+    >>> gold(prompt, better).total > gold(prompt, story).total
     True
     """
     was = gold(prompt, answer).total
