@@ -175,7 +175,8 @@ def publish(
 
 
 def _require_model(path: Path) -> None:
-    if not (path / "config.json").is_file() or not any(path.glob("*.safetensors")):
+    described = any((path / name).is_file() for name in ("config.json", "adapter_config.json"))
+    if not described or not any(path.glob("*.safetensors")):
         raise ValueError(
             f"{path} holds no saved model (config.json and safetensors); call save_pretrained first"
         )
