@@ -4,6 +4,10 @@ An entry is built beside its final place and renamed when whole, so that it exis
 Its manifest holds the size and SHA-256 of every file; both are checked on every read, and an entry that fails
 is built again. A lock lets one process build while others wait; the operating system frees it however the
 builder ends.
+
+Processes that share out the work of a build (`rlhf_mini.split`) ask for their entries together: the first
+holds the lock and keeps what it built, the others build in step and throw their copies away. All must see the
+cache's folder.
 """
 
 import errno
@@ -13,15 +17,18 @@ import logging
 import os
 import re
 import shutil
+import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
 from rlhf_mini import __version__
+from rlhf_mini.split import from_main, main_process, wait_for_all
 
 CACHE_VARIABLE = "RLHF_MINI_CACHE"
 MANIFEST = "manifest.json"
@@ -48,7 +55,7 @@ class Store:
 
     def has(self, name: str, key: dict[str, Any]) -> bool:
         """Whether the entry is there and whole."""
-        return _fault(self.path(name, key), key) is None
+        return from_main(main_process() and _fault(self.path(name, key), key) is None)
 
     def get(self, name: str, key: dict[str, Any], build: Callable[[Path], None]) -> Path:
         """The folder of entry `name` with this `key`; `build(folder)` fills it if it is missing or damaged.
@@ -61,18 +68,26 @@ class Store:
         key that is not JSON, and OSError, saying how much room there is, when the disk is full.
         """
         entry = self.path(name, key)
-        if _fault(entry, key) is None:
-            return entry
+        if self.has(name, key):
+            return _seen(entry)
         self.root.mkdir(parents=True, exist_ok=True)
-        with _wait_for(self._lock(entry)):
-            fault = _fault(entry, key)  # another process may have built it while we waited
-            if fault is None:
-                return entry
-            if entry.exists():
-                warnings.warn(f"cache entry {entry} is damaged ({fault}); building it again", stacklevel=2)
-            self._build(entry, name, key, build)
-        self._sweep()
-        return entry
+        with _held(self._lock(entry)):
+            if self.has(name, key):  # another process may have built it while we waited
+                return _seen(entry)
+            if main_process():
+                if entry.exists():
+                    fault = _fault(entry, key)
+                    warnings.warn(
+                        f"cache entry {entry} is damaged ({fault}); building it again", stacklevel=2
+                    )
+                self._build(entry, name, key, build)
+            else:
+                with tempfile.TemporaryDirectory(prefix="rlhf_mini-") as aside:
+                    build(Path(aside))
+            wait_for_all()  # until the entry is whole
+        if main_process():
+            self._sweep()
+        return _seen(entry)
 
     def _build(self, entry: Path, name: str, key: dict[str, Any], build: Callable[[Path], None]) -> None:
         folder, aside = self._beside(entry, _BUILDING), self._beside(entry, _DAMAGED)
@@ -189,12 +204,37 @@ def _chunks(stream: Any) -> Iterator[bytes]:
         yield chunk
 
 
-def _wait_for(lock: FileLock) -> Any:
+@contextmanager
+def _held(lock: FileLock) -> Iterator[None]:
+    """Hold the lock; of processes that work together the first holds it, and the others wait with it."""
+    told = False
+    while not from_main(main_process() and _acquired(lock)):
+        if main_process() and not told:
+            _log.warning("another process is building %s; waiting for it", Path(lock.lock_file).name[1:-5])
+        told = True
     try:
-        return lock.acquire(timeout=2)
+        yield
+    finally:
+        lock.release()
+
+
+def _acquired(lock: FileLock) -> bool:
+    try:
+        lock.acquire(timeout=2)
     except Timeout:
-        _log.warning("another process is building %s; waiting for it", Path(lock.lock_file).name[1:-5])
-        return lock.acquire()
+        return False
+    return True
+
+
+def _seen(entry: Path) -> Path:
+    if not entry.is_dir():  # the first process has it
+        raise OSError(
+            errno.ENOENT,
+            "the first process has this cache entry, and here it is not: processes on several machines need "
+            f"a cache folder that all of them share; set {CACHE_VARIABLE}",
+            str(entry),
+        )
+    return entry
 
 
 def _sync(path: Path) -> None:

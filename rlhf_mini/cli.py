@@ -1,4 +1,4 @@
-"""The command line: `rlhf-mini run | claims | scaling | scoreboard | doctor | bench`."""
+"""The command line: `rlhf-mini run | train | claims | scaling | scoreboard | recipe | doctor | bench`."""
 
 import argparse
 import os
@@ -6,11 +6,13 @@ import platform
 import shutil
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack, redirect_stdout
 from functools import partial
 from importlib import metadata
 from pathlib import Path
 
 from rlhf_mini import __version__
+from rlhf_mini.real.options import add_train
 
 PACKAGES = (
     "torch",
@@ -25,10 +27,13 @@ PACKAGES = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit status. A user's mistake ends in one line, not in a traceback."""
+    """Run one command; returns the exit status. A user's mistake ends in one line, not in a traceback.
+
+    Started by `torchrun` or `accelerate launch`, the processes share out the work, and the first one talks.
+    """
     options = _parser().parse_args(arguments)
     try:
-        return options.command(options)
+        return _together(options)
     except (ValueError, OSError, FloatingPointError) as error:
         print(f"rlhf-mini: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
@@ -37,6 +42,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "rlhf-mini: interrupted; finished stages are kept, run the same command to go on", file=sys.stderr
         )
         return 130
+
+
+def _together(options: argparse.Namespace) -> int:
+    if os.environ.get("WORLD_SIZE", "1") == "1":
+        return options.command(options)
+    from rlhf_mini.split import main_process, process_group
+
+    with ExitStack() as open_contexts:
+        open_contexts.enter_context(process_group())
+        if not main_process():
+            nowhere = open_contexts.enter_context(open(os.devnull, "w"))
+            open_contexts.enter_context(redirect_stdout(nowhere))
+        return options.command(options)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -52,6 +70,8 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--text", type=Path, help="pretrain on this text file instead of the story world")
     run.add_argument("--base-model", metavar="NAME_OR_DIR", help="start from this causal language model")
     run.set_defaults(command=_run)
+
+    add_train(commands).set_defaults(command=_train)
 
     claims = commands.add_parser(
         "claims", help="measure what a chapter claims; print verdicts, write records"
@@ -148,6 +168,12 @@ def _run(options: argparse.Namespace) -> int:
     if options.text is not None:
         print(report_on_text(pipeline))
     return 0
+
+
+def _train(options: argparse.Namespace) -> int:
+    from rlhf_mini.real.command import run
+
+    return run(options)
 
 
 def _claims(options: argparse.Namespace) -> int:

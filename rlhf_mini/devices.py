@@ -2,7 +2,7 @@
 
 CUDA if there is one, else Apple's MPS, else the CPU; `RLHF_MINI_DEVICE` overrides. On CUDA, matrix products
 run in bfloat16 under autocast while weights and optimizer states stay in float32; everywhere else all is
-float32.
+float32. Of several processes on one machine each has a GPU of its own.
 """
 
 import os
@@ -10,25 +10,39 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
+from rlhf_mini.split import local_rank, world_size
+
 ENVIRONMENT_VARIABLE = "RLHF_MINI_DEVICE"
 
 
 def pick_device() -> torch.device:
     """The device to train on: `RLHF_MINI_DEVICE` if set, else CUDA, else MPS, else the CPU.
 
-    Raises ValueError if the variable names no device, or one that this machine does not have.
+    In one of several processes, `cuda` without a number is the GPU with the process's number on its machine.
+    Raises ValueError if the variable names no device, or one that this machine does not have, and if there
+    are fewer GPUs than processes.
 
     >>> pick_device().type in ("cuda", "mps", "cpu")
     True
     """
     wanted = os.environ.get(ENVIRONMENT_VARIABLE, "").strip().lower()
+    if wanted == "cuda" or (not wanted and torch.cuda.is_available()):
+        return _checked("cuda") if world_size() == 1 else _own_gpu()
     if wanted:
         return _checked(wanted)
-    if torch.cuda.is_available():
-        return torch.device("cuda")
     if torch.backends.mps.is_available():
         return torch.device("mps")
     return torch.device("cpu")
+
+
+def _own_gpu() -> torch.device:
+    own, gpus = local_rank(), torch.cuda.device_count()
+    if own >= gpus:
+        raise ValueError(
+            f"process {own} of this machine needs a GPU of its own, and torch sees {gpus}: start fewer "
+            f"processes, or set {ENVIRONMENT_VARIABLE}=cpu"
+        )
+    return torch.device("cuda", own)
 
 
 def _checked(wanted: str) -> torch.device:

@@ -1,8 +1,9 @@
 """The one training loop: take a batch, compute loss and metrics, step the optimizer, call the hooks.
 
-It knows nothing about rewards or text. A method supplies a source of batches and a function from a batch to
-its loss; an on-policy method's source is a generator that samples from the module as it is at that moment,
-which is why the loop asks for one batch at a time and never looks ahead.
+It knows nothing about rewards or text, and of several processes only that gradients are averaged over them.
+A method supplies a source of batches and a function from a batch to its loss; an on-policy method's source is
+a generator that samples from the module as it is at that moment, which is why the loop asks for one batch at
+a time and never looks ahead.
 """
 
 import math
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from rlhf_mini.devices import autocast
 from rlhf_mini.progress import progress_bar
+from rlhf_mini.split import average_gradients, require_same, warn_if_apart
 
 Batch = TypeVar("Batch")
 Metrics = Mapping[str, Tensor | float]
@@ -99,6 +101,7 @@ class Training:
         hooks: Sequence[Hook] = (),
         description: str = "",
     ) -> None:
+        warn_if_apart()
         self.adamw = _adamw(module, optimizer, steps)
         self.parameters = [parameter for group in self.adamw.param_groups for parameter in group["params"]]
         self.device = self.parameters[0].device
@@ -126,7 +129,9 @@ class Training:
         with autocast(self.device):
             loss, metrics = loss_fn(batch)
         _check(loss, metrics, step)
+        require_same(loss, what=f"step {step} of {self.steps}")
         loss.backward()
+        average_gradients(self.parameters)
         grad_norm = nn.utils.clip_grad_norm_(self.parameters, self.config.clip_norm)
         entry = _as_floats({"loss": loss, "grad_norm": grad_norm, **metrics})
         _refuse_non_finite(entry, step, self.steps)
@@ -174,10 +179,12 @@ def fit(
     the metrics. To train several modules at once, wrap them in one `nn.ModuleDict`. Batches and losses are
     computed under `autocast` of the module's device, so that a policy samples and trains in the same
     arithmetic. Train or eval mode is left as the caller set it, and so are all seeds. Gradients are cleared
-    before every step and at the end.
+    before every step and at the end. In several processes each calls `fit` with the same batches and seeds,
+    and the module stays the same on all (`rlhf_mini.split`).
 
     Raises ValueError if there is nothing to train, `batches` ends early, or the loss or a metric is not a
-    scalar; FloatingPointError, before the parameters are touched, if a loss or gradient is not finite.
+    scalar; FloatingPointError, before the parameters are touched, if a loss or gradient is not finite;
+    ProcessesApartError if processes disagree about a loss.
 
     >>> module = nn.Linear(1, 1, bias=False)
     >>> def loss_fn(x: Tensor):

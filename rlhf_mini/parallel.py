@@ -14,14 +14,18 @@ import torch
 
 from rlhf_mini.devices import pick_device
 from rlhf_mini.progress import hide_bars, progress_bar
+from rlhf_mini.split import world_size
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 def default_jobs() -> int:
-    """How many pieces run at once: one for each of torch's threads on a CPU, one on an accelerator."""
-    return torch.get_num_threads() if pick_device().type == "cpu" else 1
+    """How many pieces run at once: one for each of torch's threads on a CPU, one on an accelerator.
+
+    One, too, where several processes do the same work: they share out each piece instead.
+    """
+    return torch.get_num_threads() if pick_device().type == "cpu" and world_size() == 1 else 1
 
 
 def side_by_side(

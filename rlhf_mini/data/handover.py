@@ -19,6 +19,9 @@ adds is the checks, because each of the following runs without an error over the
 - **A margin.** TRL's reward trainer and, with `--model.margin_loss_enable`, OpenRLHF's use the column
   `margin` wherever it is there; DPO ignores it.
 
+Of several processes (`rlhf_mini.split`) the first alone writes, as in `models.adapters` and `models.publish`;
+call `wait_for_all()` before another reads.
+
 TRL 1.16 was run on what is written here (`tests/data/test_handover.py`); OpenRLHF 0.11 was read, not run.
 """
 
@@ -37,6 +40,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from rlhf_mini.data.pretrained import check_tokenizer
 from rlhf_mini.data.verifiable import matches
 from rlhf_mini.models.build import scalar_head
+from rlhf_mini.split import main_process
 
 EXTRAS: Mapping[str, str] = {"trl": "bridge", "accelerate": "bridge", "peft": "lora"}  # of pyproject.toml
 PROMPT = "prompt"
@@ -133,6 +137,8 @@ def hand_over_rows(
     if trainer not in COLUMNS:
         raise ValueError(f"trainer must be one of {', '.join(COLUMNS)}; got {trainer!r}")
     target, number, messages = Path(file), 0, tokenizer.chat_template is not None
+    if not main_process():
+        return target
     target.parent.mkdir(parents=True, exist_ok=True)
     beside = target.with_name(target.name + ".part")
     try:
@@ -211,6 +217,8 @@ def _check(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
 
 
 def _save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> Path:
+    if not main_process():
+        return folder
     if folder.exists():
         raise ValueError(f"{folder} is already there; give a new folder, or remove it first")
     folder.parent.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import datasets
 
-from rlhf_mini.data.load import Source, _each
+from rlhf_mini.data.load import Source, each_row
 from rlhf_mini.data.preferences import prompt_text, read_turns
 
 COLUMNS = "'prompt' and 'completion', or 'instruction' and 'output' (with 'input' or without), or 'messages'"
@@ -30,7 +30,7 @@ def load_instructions(source: Source, *, split: str = "train", config: str | Non
     ValueError, naming file, row and column, for anything that is no instruction with a response.
     """
     return datasets.Dataset.from_list(
-        [row._asdict() for row in _each(source, split, config, read_instruction)]
+        [row._asdict() for row in each_row(source, split, config, read_instruction)]
     )
 
 

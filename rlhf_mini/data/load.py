@@ -10,7 +10,7 @@ import json
 import os
 import warnings
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,12 +18,16 @@ import datasets
 import pyarrow
 import pyarrow.parquet
 
-from rlhf_mini.data.preferences import prompt_text, read_preference
+from rlhf_mini.data.preferences import Preference, prompt_text, read_preference
 
 Source = str | os.PathLike[str]
 Row = TypeVar("Row")
+PlacedRows = Iterator[tuple[str, Mapping[str, Any]]]
 
 FILE_KINDS = (".txt", ".jsonl", ".jsonl.gz", ".parquet")
+PARQUET_ROWS = 256  # decoded at a time
+NOTHING = "there is nothing to learn"
+TIES = "chosen and rejected are the same"
 
 
 def load_text(source: Source, *, split: str = "train", config: str | None = None) -> list[str]:
@@ -34,7 +38,7 @@ def load_text(source: Source, *, split: str = "train", config: str | None = None
     """
     if str(source).endswith(".txt"):
         return [_read_txt(Path(source))]
-    return [text for text in _each(source, split, config, _text_of) if text]
+    return [text for text in each_row(source, split, config, text_of) if text]
 
 
 def load_prompts(source: Source, *, split: str = "train", config: str | None = None) -> list[str]:
@@ -45,7 +49,7 @@ def load_prompts(source: Source, *, split: str = "train", config: str | None = N
     """
     if str(source).endswith(".txt"):
         return [line for line in _read_txt(Path(source)).splitlines() if line.strip()]
-    return _each(source, split, config, _prompt_of)
+    return each_row(source, split, config, _prompt_of)
 
 
 def load_preferences(source: Source, *, split: str = "train", config: str | None = None) -> datasets.Dataset:
@@ -54,37 +58,23 @@ def load_preferences(source: Source, *, split: str = "train", config: str | None
     `preferences.read_preference` says which formats are understood. Rows whose answers are the same prefer
     nothing; they are left out with a warning. Raises ValueError as `load_text` does.
     """
-    pairs = _each(source, split, config, lambda row: None if _is_tie(row) else read_preference(row))
-    stated = [pair for pair in pairs if pair is not None]
-    if not stated:
-        raise ValueError(
-            f"{source}: in all {len(pairs)} rows chosen and rejected are the same; nothing is preferred"
-        )
-    if len(stated) < len(pairs):
-        warnings.warn(
-            f"{source}: left out {len(pairs) - len(stated)} of {len(pairs)} rows, "
-            "in which chosen and rejected are the same",
-            stacklevel=2,
-        )
-    return datasets.Dataset.from_list([pair._asdict() for pair in stated])
+    pairs = each_row(source, split, config, preference_unless_tie, reason=TIES)
+    return datasets.Dataset.from_list([pair._asdict() for pair in pairs])
 
 
-def _each(
-    source: Source, split: str, config: str | None, read: Callable[[Mapping[str, Any]], Row]
-) -> list[Row]:
-    """`read` applied to every row; its ValueError is told with the place of the row."""
-    result = []
-    for place, row in _rows(source, split, config):
-        try:
-            result.append(read(row))
-        except ValueError as error:
-            raise ValueError(f"{place}: {error}") from None
-    if not result:
-        raise ValueError(f"{source} holds no rows; expected at least one")
-    return result
+def preference_unless_tie(row: Mapping[str, Any]) -> Preference | None:
+    """The preference that a row states; None where both answers are the same and nothing is preferred."""
+    if row.get("chosen") and row.get("chosen") == row.get("rejected"):
+        return None
+    return read_preference(row)
 
 
-def _text_of(row: Mapping[str, Any]) -> str:
+def text_of(row: Mapping[str, Any]) -> str:
+    """The column `text` of a row; ValueError if it is missing or no text.
+
+    >>> text_of({"text": "a fox", "source": "by hand"})
+    'a fox'
+    """
     if "text" not in row:
         raise ValueError(
             f"column 'text' is missing; the columns are {sorted(row)}: rename the one that holds the text"
@@ -94,39 +84,84 @@ def _text_of(row: Mapping[str, Any]) -> str:
     return row["text"]
 
 
+def each_row(
+    source: Source,
+    split: str,
+    config: str | None,
+    read: Callable[[Mapping[str, Any]], Row | None],
+    *,
+    reason: str = NOTHING,
+) -> list[Row]:
+    """`read` applied to every row of a source, in order; errors and warnings are those of `read_each`."""
+    return list(read_each(placed_rows(source, split, config), read, str(source), reason=reason))
+
+
+def read_each(
+    rows: PlacedRows,
+    read: Callable[[Mapping[str, Any]], Row | None],
+    source: str,
+    *,
+    reason: str = NOTHING,
+) -> Iterator[Row]:
+    """`read` applied to one row after another; one row is held at a time.
+
+    Its ValueError is told with the place of the row. Rows that it gives None for are left out; a warning at
+    the end counts them and names the `reason`, what holds of such rows. Raises ValueError if no row is left.
+    """
+    given = left_out = 0
+    for place, row in rows:
+        try:
+            result = read(row)
+        except ValueError as error:
+            raise ValueError(f"{place}: {error}") from None
+        if result is None:
+            left_out += 1
+            continue
+        given += 1
+        yield result
+        del result  # not held while the next row is read
+    if not given and not left_out:
+        raise ValueError(f"{source} holds no rows; expected at least one")
+    if not given:
+        raise ValueError(f"{source}: in all {left_out} rows {reason}; expected at least one other")
+    if left_out:
+        warnings.warn(
+            f"{source}: left out {left_out} of {given + left_out} rows, in which {reason}", stacklevel=2
+        )
+
+
+def placed_rows(
+    source: Source, split: str = "train", config: str | None = None, *, streaming: bool = False
+) -> PlacedRows:
+    """Every row of a source and where it stands, counting from 1.
+
+    Files are read as the rows are asked for, whether `streaming` or not; what it decides is whether a hub
+    data set or a folder of data files is fetched and converted first, or streamed. Raises ValueError, at
+    once, for a source that does not exist or is of another kind.
+    """
+    path, name = Path(source), str(source)
+    if path.is_file():
+        if name.endswith((".jsonl", ".jsonl.gz")):
+            return _json_rows(path)
+        if name.endswith(".parquet"):
+            return _parquet_rows(path)
+        raise ValueError(
+            f"{path} is none of the kinds that can be read: {', '.join(FILE_KINDS)}, a saved folder"
+        )
+    options = {"streaming": True} if streaming else {}
+    if path.is_dir():
+        return _counted(_folder(path, split, config, options), name)
+    if name.endswith(FILE_KINDS) or path.is_absolute() or name.startswith("."):
+        raise ValueError(f"{path} does not exist; give an existing file or folder, or a hub name")
+    return _counted(_from_hub(name, split, config, options), name)
+
+
 def _prompt_of(row: Mapping[str, Any]) -> str:
     if row.get("prompt") is None and "chosen" in row:
         return read_preference(row).prompt
     if "prompt" not in row:
         raise ValueError(f"column 'prompt' is missing; the columns are {sorted(row)}")
     return prompt_text(row["prompt"], "prompt")
-
-
-def _is_tie(row: Mapping[str, Any]) -> bool:
-    return bool(row.get("chosen")) and row.get("chosen") == row.get("rejected")
-
-
-def _rows(source: Source, split: str, config: str | None) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Every row and where it stands, counting from 1."""
-    path, name = Path(source), str(source)
-    if path.is_file():
-        if name.endswith((".jsonl", ".jsonl.gz")):
-            yield from _json_rows(path)
-            return
-        if name.endswith(".parquet"):
-            rows = _parquet(path)
-        else:
-            raise ValueError(
-                f"{path} is none of the kinds that can be read: {', '.join(FILE_KINDS)}, a saved folder"
-            )
-    elif name.endswith(FILE_KINDS) or path.is_absolute() or name.startswith("."):
-        if not path.is_dir():
-            raise ValueError(f"{path} does not exist; give an existing file or folder, or a hub name")
-        rows = _folder(path, split, config)
-    else:
-        rows = _folder(path, split, config) if path.is_dir() else _from_hub(name, split, config)
-    for number, row in enumerate(rows, start=1):
-        yield f"{name}, row {number}", row
 
 
 def _read_txt(path: Path) -> str:
@@ -143,7 +178,7 @@ def _read_txt(path: Path) -> str:
     return text
 
 
-def _json_rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _json_rows(path: Path) -> PlacedRows:
     number = 0
     try:
         with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as lines:
@@ -169,25 +204,34 @@ def _json_object(line: bytes, place: str) -> Mapping[str, Any]:
     return row
 
 
-def _parquet(path: Path) -> datasets.Dataset:
+def _parquet_rows(path: Path) -> PlacedRows:
+    number = 0
     try:
-        return datasets.Dataset(pyarrow.parquet.read_table(path))
-    except pyarrow.ArrowInvalid as error:
-        raise ValueError(f"{path} is not a whole Parquet file: {error}") from None
+        with pyarrow.parquet.ParquetFile(path) as file:
+            for group in range(file.num_row_groups):
+                for part in file.iter_batches(PARQUET_ROWS, row_groups=[group]):
+                    for row in part.to_pylist():
+                        number += 1
+                        yield f"{path}, row {number}", row
+    except (pyarrow.ArrowException, OSError) as error:
+        raise ValueError(f"{path} is not a whole Parquet file: after row {number}, {error}") from None
 
 
-def _folder(path: Path, split: str, config: str | None) -> datasets.Dataset:
+def _folder(
+    path: Path, split: str, config: str | None, options: Mapping[str, bool]
+) -> Iterable[Mapping[str, Any]]:
+    """A folder that `datasets` saved is mapped into memory, not read; one of data files is loaded."""
     bars_were_on = not datasets.are_progress_bars_disabled()
     datasets.disable_progress_bars()
     try:
         if (path / "dataset_dict.json").is_file():
-            parts = datasets.load_from_disk(str(path))
+            parts = datasets.load_from_disk(str(path), keep_in_memory=False)
             if split not in parts:
                 raise ValueError(f"{path} has no split {split!r}; it has {', '.join(parts)}")
             return parts[split]
         if (path / "state.json").is_file():
-            return datasets.load_from_disk(str(path))
-        return datasets.load_dataset(str(path), config, split=split)
+            return datasets.load_from_disk(str(path), keep_in_memory=False)
+        return datasets.load_dataset(str(path), config, split=split, **options)
     except (OSError, pyarrow.ArrowException, datasets.exceptions.DatasetsError) as error:
         raise ValueError(f"{path} cannot be read as a data set: {error}") from error
     finally:
@@ -195,11 +239,22 @@ def _folder(path: Path, split: str, config: str | None) -> datasets.Dataset:
             datasets.enable_progress_bars()
 
 
-def _from_hub(name: str, split: str, config: str | None) -> datasets.Dataset:
+def _from_hub(
+    name: str, split: str, config: str | None, options: Mapping[str, bool]
+) -> Iterable[Mapping[str, Any]]:
     try:
-        return datasets.load_dataset(name, config, split=split)
+        return datasets.load_dataset(name, config, split=split, **options)
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
         raise ValueError(
             f"{name!r} is no file or folder here, and as a hub data set it cannot be loaded: {error}. "
             "Check the name, split and config, and that there is a network; or give a local file"
         ) from error
+
+
+def _counted(rows: Iterable[Mapping[str, Any]], name: str) -> PlacedRows:
+    number = 0
+    try:
+        for number, row in enumerate(rows, start=1):
+            yield f"{name}, row {number}", row
+    except (OSError, pyarrow.ArrowException, datasets.exceptions.DatasetsError) as error:
+        raise ValueError(f"{name}: reading stopped after row {number}: {error}") from error

@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from rlhf_mini.batch import Sequences
+from rlhf_mini.split import by_rows
 from rlhf_mini.tensors import token_logp
 
 
@@ -103,11 +104,12 @@ def packed_logp(model: PreTrainedModel, rows: PackedRows) -> Tensor:
     not count, and `Sequences` makes sure that it does not. Gradients flow to the model. Works with every
     `transformers` model that takes a four-dimensional attention mask.
     """
+
+    def logp(tokens: Tensor, position: Tensor, visible: Tensor) -> Tensor:
+        output = model(
+            input_ids=tokens, position_ids=position, attention_mask=visible[:, None], use_cache=False
+        )
+        return token_logp(output.logits.float(), tokens)
+
     device = model.device
-    logits = model(
-        input_ids=rows.tokens.to(device),
-        position_ids=rows.position.to(device),
-        attention_mask=rows.visible[:, None].to(device),
-        use_cache=False,
-    ).logits
-    return token_logp(logits.float(), rows.tokens.to(device))
+    return by_rows(logp, rows.tokens.to(device), rows.position.to(device), rows.visible.to(device))

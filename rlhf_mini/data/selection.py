@@ -10,19 +10,24 @@ from transformers import PreTrainedModel
 from rlhf_mini.batch import Sequences
 from rlhf_mini.devices import autocast
 from rlhf_mini.models.forward import hidden_states
+from rlhf_mini.split import by_rows
 
 
 @torch.no_grad()
 def text_embeddings(model: PreTrainedModel, sequences: Sequences, *, batch: int = 128) -> Tensor:
     """The mean of the model's last hidden states over each text, of length 1: ``(B, D)``, on the CPU."""
+
+    def mean(tokens: Tensor, mask: Tensor) -> Tensor:
+        hidden = hidden_states(model, tokens, mask).float()
+        counted = mask[:, :, None]
+        return torch.where(counted, hidden, 0.0).sum(1) / counted.sum(1)
+
     parts = []
     for rows in torch.arange(len(sequences)).split(batch):
         part = sequences.rows(rows).to(model.device)
         with autocast(model.device):
-            hidden = hidden_states(model, part.tokens, part.mask).float()
-        counted = part.mask[:, :, None]
-        mean = torch.where(counted, hidden, 0.0).sum(1) / counted.sum(1)
-        parts.append(torch.nn.functional.normalize(mean, dim=1).cpu())
+            means = by_rows(mean, part.tokens, part.mask)
+        parts.append(torch.nn.functional.normalize(means, dim=1).cpu())
     return torch.cat(parts)
 
 

@@ -6,39 +6,41 @@ so that at most buffer + batch rows exist at once:
 
     pairs = batched(shuffled(stream_preferences("some/name"), buffer=10_000, generator=generator), size=64)
 
-What is held beside the rows: of a .jsonl or .jsonl.gz file one line, of a .parquet file `PARQUET_ROWS` rows
-and the compressed columns of one row group, of a hub data set what `datasets` holds of its streaming. A
-buffer mixes only what is near: rows that lie farther apart than the buffer is long hardly meet. A file sorted
-by topic or by length needs a large buffer, or must be shuffled once on disk.
+What is held beside the rows: of a .jsonl or .jsonl.gz file one line, of a .parquet file
+`load.PARQUET_ROWS` rows and the compressed columns of one row group, of a hub data set what `datasets` holds
+of its streaming. A buffer mixes only what is near: rows that lie farther apart than the buffer is long hardly
+meet. A file sorted by topic or by length needs a large buffer, or must be shuffled once on disk.
 
 An iterator is over after one pass. For another epoch, call the function again.
 """
 
 import itertools
 import os
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-import datasets
-import pyarrow
-import pyarrow.parquet
 import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from rlhf_mini.data.instructions import Instruction, read_instruction
-from rlhf_mini.data.load import FILE_KINDS, Source, _is_tie, _json_rows, _text_of
-from rlhf_mini.data.preferences import Preference, read_preference
+from rlhf_mini.data.load import (
+    NOTHING,
+    TIES,
+    Source,
+    placed_rows,
+    preference_unless_tie,
+    read_each,
+    text_of,
+)
+from rlhf_mini.data.preferences import Preference
 from rlhf_mini.data.text import token_stream
 from rlhf_mini.data.unpaired import Feedback, read_unpaired
 from rlhf_mini.data.verifiable import Problem, read_verifiable
 
 Row = TypeVar("Row")
-PlacedRows = Iterator[tuple[str, Mapping[str, Any]]]
 
-PARQUET_ROWS = 256  # decoded at a time
 TEXT_PIECE = 1 << 16  # characters of a .txt file in one piece, up to the end of a line
 
 
@@ -51,7 +53,7 @@ def stream_text(source: Source, *, split: str = "train", config: str | None = No
     """
     if str(source).endswith(".txt"):
         return _pieces(Path(source))
-    return filter(None, stream(source, _text_of, split=split, config=config))
+    return filter(None, stream(source, text_of, split=split, config=config))
 
 
 def stream_instructions(
@@ -68,9 +70,7 @@ def stream_preferences(
 
     Rows whose answers are the same prefer nothing and are left out; a warning at the end counts them.
     """
-    return stream(
-        source, lambda row: None if _is_tie(row) else read_preference(row), split=split, config=config
-    )
+    return stream(source, preference_unless_tie, split=split, config=config, reason=TIES)
 
 
 def stream_unpaired(source: Source, *, split: str = "train", config: str | None = None) -> Iterator[Feedback]:
@@ -91,14 +91,16 @@ def stream(
     *,
     split: str = "train",
     config: str | None = None,
+    reason: str = NOTHING,
 ) -> Iterator[Row]:
     """`read` applied to one row after another; rows that it gives None for are left out, with a warning at
-    the end that counts them.
+    the end that counts them and names the `reason`.
 
     That a source does not exist is said at once; what is wrong in a row, when the iterator arrives there.
     Raises ValueError for both, naming file and row, and for a source of which no row is left.
     """
-    return _read_each(_placed_rows(source, split, config), read, str(source))
+    rows = placed_rows(source, split, config, streaming=True)
+    return read_each(rows, read, str(source), reason=reason)
 
 
 def shuffled(rows: Iterable[Row], *, buffer: int, generator: torch.Generator) -> Iterator[Row]:
@@ -153,97 +155,6 @@ def token_windows(
     if block < 2:
         raise ValueError(f"block must be at least 2, got {block}")
     return _windows(tokenizer, texts, block)
-
-
-def _placed_rows(source: Source, split: str, config: str | None) -> PlacedRows:
-    """Every row and where it stands, counting from 1; like `load._rows`, but nothing is read ahead."""
-    path, name = Path(source), str(source)
-    if path.is_file():
-        if name.endswith((".jsonl", ".jsonl.gz")):
-            return _json_rows(path)
-        if name.endswith(".parquet"):
-            return _parquet_rows(path)
-        raise ValueError(
-            f"{path} is none of the kinds that can be read: {', '.join(FILE_KINDS)}, a saved folder"
-        )
-    if path.is_dir():
-        return _counted(_folder(path, split, config), name)
-    if name.endswith(FILE_KINDS) or path.is_absolute() or name.startswith("."):
-        raise ValueError(f"{path} does not exist; give an existing file or folder, or a hub name")
-    return _counted(_open(name, split, config), name)
-
-
-def _read_each(
-    rows: PlacedRows, read: Callable[[Mapping[str, Any]], Row | None], source: str
-) -> Iterator[Row]:
-    given = left_out = 0
-    for place, row in rows:
-        try:
-            result = read(row)
-        except ValueError as error:
-            raise ValueError(f"{place}: {error}") from None
-        if result is None:
-            left_out += 1
-            continue
-        given += 1
-        yield result
-        del result  # not held while the next row is read
-    if not given:
-        raise ValueError(
-            f"{source} holds no rows to learn from; {left_out} were left out, expected at least one"
-        )
-    if left_out:
-        warnings.warn(
-            f"{source}: left out {left_out} of {given + left_out} rows, which prefer or teach nothing",
-            stacklevel=2,
-        )
-
-
-def _parquet_rows(path: Path) -> PlacedRows:
-    number = 0
-    try:
-        with pyarrow.parquet.ParquetFile(path) as file:
-            for group in range(file.num_row_groups):
-                for part in file.iter_batches(PARQUET_ROWS, row_groups=[group]):
-                    for row in part.to_pylist():
-                        number += 1
-                        yield f"{path}, row {number}", row
-    except (pyarrow.ArrowException, OSError) as error:
-        raise ValueError(f"{path} is not a whole Parquet file: after row {number}, {error}") from None
-
-
-def _folder(path: Path, split: str, config: str | None) -> Iterable[Mapping[str, Any]]:
-    """A folder that `datasets` saved is mapped into memory, not read; one of data files is streamed."""
-    try:
-        if (path / "dataset_dict.json").is_file():
-            parts = datasets.load_from_disk(str(path), keep_in_memory=False)
-            if split not in parts:
-                raise ValueError(f"{path} has no split {split!r}; it has {', '.join(parts)}")
-            return parts[split]
-        if (path / "state.json").is_file():
-            return datasets.load_from_disk(str(path), keep_in_memory=False)
-        return datasets.load_dataset(str(path), config, split=split, streaming=True)
-    except (OSError, pyarrow.ArrowException, datasets.exceptions.DatasetsError) as error:
-        raise ValueError(f"{path} cannot be read as a data set: {error}") from error
-
-
-def _open(name: str, split: str, config: str | None) -> Iterable[Mapping[str, Any]]:
-    try:
-        return datasets.load_dataset(name, config, split=split, streaming=True)
-    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-        raise ValueError(
-            f"{name!r} is no file or folder here, and as a hub data set it cannot be streamed: {error}. "
-            "Check the name, split and config, and that there is a network; or give a local file"
-        ) from error
-
-
-def _counted(rows: Iterable[Mapping[str, Any]], name: str) -> PlacedRows:
-    number = 0
-    try:
-        for number, row in enumerate(rows, start=1):
-            yield f"{name}, row {number}", row
-    except (OSError, pyarrow.ArrowException, datasets.exceptions.DatasetsError) as error:
-        raise ValueError(f"{name}: reading stopped after row {number}: {error}") from error
 
 
 def _pieces(path: Path) -> Iterator[str]:

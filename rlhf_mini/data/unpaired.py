@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import datasets
 
 from rlhf_mini.data.instructions import prompt_and_completion
-from rlhf_mini.data.load import Source, _each
+from rlhf_mini.data.load import Source, each_row
 
 
 class Feedback(NamedTuple):
@@ -31,7 +31,7 @@ def load_unpaired(source: Source, *, split: str = "train", config: str | None = 
     Sources are those of `load.load_preferences`. Warns if all labels are the same: KTO would then only push
     one way. Raises ValueError, naming file, row and column, for a row that `read_unpaired` refuses.
     """
-    rows = _each(source, split, config, read_unpaired)
+    rows = each_row(source, split, config, read_unpaired)
     if len({row.label for row in rows}) == 1:
         warnings.warn(
             f"{source}: all {len(rows)} labels are {rows[0].label}; KTO needs answers of both kinds",

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import datasets
 
-from rlhf_mini.data.load import Source, _each
+from rlhf_mini.data.load import Source, each_row
 from rlhf_mini.data.preferences import prompt_text
 
 MARK = "####"
@@ -55,7 +55,7 @@ def load_verifiable(source: Source, *, split: str = "train", config: str | None 
     ValueError, naming file, row and column, for a row that `read_verifiable` refuses.
     """
     return datasets.Dataset.from_list(
-        [row._asdict() for row in _each(source, split, config, read_verifiable)]
+        [row._asdict() for row in each_row(source, split, config, read_verifiable)]
     )
 
 

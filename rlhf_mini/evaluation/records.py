@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from rlhf_mini.split import main_process, wait_for_all
+
 try:
     import fcntl
 except ImportError:  # Windows: writes stay atomic, but two processes merging at once may lose one's records
@@ -184,7 +186,7 @@ def write_records(name: str | Path, records: Iterable[Record]) -> Path:
 
     A record replaces the one with the same chapter, experiment, method, seed and profile, in its place; new
     ones are appended in the order of these five. The file is read, merged and renamed into place under a
-    lock.
+    lock. Where several processes do the same work, each calls this and the first one writes.
 
     Args:
         name: a bare name ("chapter_00") for `results_folder()/chapter_00.json`, or a path ending in .json.
@@ -200,6 +202,13 @@ def write_records(name: str | Path, records: Iterable[Record]) -> Path:
                 f"two records with the same key {record.key}: one would silently replace the other"
             )
         new[record.key] = record
+    if main_process():
+        _merge(path, new)
+    wait_for_all()
+    return path
+
+
+def _merge(path: Path, new: Mapping[tuple, Record]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with _locked(path.parent):
         merged = {record.key: record for record in _load(path)} if path.exists() else {}
@@ -208,7 +217,6 @@ def write_records(name: str | Path, records: Iterable[Record]) -> Path:
             json.dumps(asdict(record), ensure_ascii=False, allow_nan=False) for record in merged.values()
         )
         _replace_file(path, f"[\n{lines}\n]\n" if lines else "[]\n")
-    return path
 
 
 def read_records(name: str | Path, **filters: str | int | Sequence[str] | Sequence[int]) -> list[Record]:

@@ -5,7 +5,7 @@ An iteration draws answers, scores them and estimates whitened advantages, all a
 penalty in the reward, which is left out: the initial policy stands in the loss instead (`losses.induced`).
 One number, λ, says how far the policy may go.
 
-Simplifications: the initial policy is the reference that is given; no early stop, one device.
+Simplifications: the initial policy is the reference that is given; no early stop.
 """
 
 import math

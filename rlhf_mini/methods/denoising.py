@@ -18,6 +18,7 @@ from rlhf_mini.batch import Sequences
 from rlhf_mini.data.corruption import corrupt_spans, draw_spans
 from rlhf_mini.loop import Hook, OptimizerConfig, fit
 from rlhf_mini.losses import next_token_loss
+from rlhf_mini.split import by_rows
 from rlhf_mini.tensors import masked_mean, token_logp
 
 MEAN_SPAN = 2.0
@@ -123,7 +124,7 @@ def denoise(
     def loss_fn(batch: SourceTarget) -> tuple[Tensor, dict[str, Tensor]]:
         written = batch.target_mask.clone()
         written[:, 0] = False
-        logp = token_logp(target_logits(model, batch), batch.target)
+        logp = by_rows(lambda *rows: token_logp(target_logits(model, SourceTarget(*rows)), rows[2]), *batch)
         return masked_mean(next_token_loss(logp), written), {}
 
     model.train()

@@ -18,7 +18,7 @@ teach nothing, `clip_fraction` and `ratio_deviation` how far the steps on one dr
 whether there is still something to choose from.
 
 Simplifications: the reference stays the one that was given (DeepSeekMath renews it between rounds); a token
-loss that is averaged over all tokens is averaged within each minibatch; one device.
+loss that is averaged over all tokens is averaged within each minibatch.
 """
 
 import math

@@ -34,6 +34,7 @@ from rlhf_mini.methods.mixed_batches import mixed_batches
 from rlhf_mini.methods.raft import OnRound
 from rlhf_mini.methods.sft import check_fits
 from rlhf_mini.models import token_logits
+from rlhf_mini.split import by_rows
 from rlhf_mini.tensors import align_to_tokens, masked_sum, token_logp
 
 Task = tuple[str, str]  # an instruction, and a query that it is about; the query may be empty
@@ -202,13 +203,18 @@ def hir_loss(
     the tokens that a row has on average; the contrast is a mean over rows.
     """
     own = pack_hindsight(tokenizer, rows, ask=ask).to(policy.device)
-    logits = token_logits(policy, own.tokens, own.mask)
-    logp = token_logp(logits, own.tokens)
-    logp_mean = align_to_tokens(logits.mean(-1) - logits.logsumexp(-1))
+
+    def read(tokens: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        logits = token_logits(policy, tokens, mask)
+        logp = token_logp(logits, tokens)
+        logp_mean = align_to_tokens(logits.mean(-1) - logits.logsumexp(-1))
+        return logp, logp_mean, token_entropy(logits)
+
+    logp, logp_mean, entropies = by_rows(read, own.tokens, own.mask)
     tokens = len(rows) * mean_length
     surprise = smoothed_token_loss(logp, logp_mean, label_smoothing=config.label_smoothing)
     likelihood = masked_sum(surprise, own.response) / tokens
-    entropy = masked_sum(token_entropy(logits), own.response) / tokens
+    entropy = masked_sum(entropies, own.response) / tokens
     loss = likelihood - config.entropy_weight * entropy
     metrics = {"likelihood_loss": likelihood, "entropy": entropy}
     if config.contrast_weight > 0:

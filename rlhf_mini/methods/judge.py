@@ -32,6 +32,7 @@ from rlhf_mini.methods.rollouts import Score
 from rlhf_mini.models import copy_of
 from rlhf_mini.models.forward import hidden_states
 from rlhf_mini.models.llama import is_plain_llama
+from rlhf_mini.split import by_rows
 from rlhf_mini.tensors import last_true_index
 
 Ask = Callable[[Sequence[Comparison]], Tensor]  # comparisons → P(the first shown is better), (N,)
@@ -169,18 +170,21 @@ def _next_token_logps(judge: LanguageJudge, starts: list[Tokens], tails: list[li
     model = judge.model
     check_lengths(starts, context=model.config.max_position_embeddings, new_tokens=1)
     wanted = torch.tensor([[tail[0] for tail in row] for row in tails])
+
+    def logp_of(tokens: Tensor, mask: Tensor, wanted: Tensor) -> Tensor:
+        hidden = hidden_states(model, tokens, mask)
+        last = hidden[torch.arange(len(tokens), device=tokens.device), last_true_index(mask)]
+        return model.get_output_embeddings()(last).float().log_softmax(-1).gather(1, wanted)
+
     by_length = torch.tensor([len(start) for start in starts]).argsort()
     parts, was_training = [], model.training
     model.eval()
     try:
         for rows in by_length.split(judge.batch):
             tokens, mask = _padded([starts[row] for row in rows.tolist()], judge.tokenizer)
-            tokens, mask = tokens.to(model.device), mask.to(model.device)
+            asked = (part.to(model.device) for part in (tokens, mask, wanted[rows]))
             with autocast(model.device):
-                hidden = hidden_states(model, tokens, mask)
-                last = hidden[torch.arange(len(rows), device=model.device), last_true_index(mask)]
-                logits = model.get_output_embeddings()(last)
-            parts.append(logits.float().log_softmax(-1).cpu().gather(1, wanted[rows]))
+                parts.append(by_rows(logp_of, *asked).cpu())
     finally:
         model.train(was_training)
     return torch.cat(parts)[by_length.argsort()]

@@ -16,6 +16,7 @@ from rlhf_mini.data.corruption import Masked, mask_tokens
 from rlhf_mini.loop import Hook, OptimizerConfig, fit
 from rlhf_mini.losses import masked_token_loss
 from rlhf_mini.models.masks import bidirectional_attention_mask, logits_under_mask
+from rlhf_mini.split import by_rows
 from rlhf_mini.tensors import masked_mean
 
 
@@ -59,8 +60,12 @@ def masked_lm(
 
     def loss_fn(batch: tuple[Sequences, Masked]) -> tuple[Tensor, dict[str, Tensor]]:
         original, holes = batch
-        logits = logits_under_mask(model, holes.tokens, bidirectional_attention_mask(original.mask))
-        return masked_mean(masked_token_loss(logits, original.tokens), holes.targets), {}
+
+        def losses(read: Tensor, mask: Tensor, wanted: Tensor) -> Tensor:
+            logits = logits_under_mask(model, read, bidirectional_attention_mask(mask))
+            return masked_token_loss(logits, wanted)
+
+        return masked_mean(by_rows(losses, holes.tokens, original.mask, original.tokens), holes.targets), {}
 
     model.train()
     return fit(

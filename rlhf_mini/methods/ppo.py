@@ -16,7 +16,7 @@ An iteration has four steps, each a function that can be called alone:
 Then the rollout is forgotten. `collect` is the first three in a row, `ppo` all of it. Policy and value model
 do not share a backbone; the value model starts as a copy of the reward model.
 
-Simplifications: no early stop by KL, no dropout, one device.
+Simplifications: no early stop by KL, no dropout.
 """
 
 import math

@@ -20,6 +20,7 @@ from rlhf_mini.loop import Hook, OptimizerConfig, fit
 from rlhf_mini.losses import next_token_loss
 from rlhf_mini.methods.bucketing import shuffled_batches
 from rlhf_mini.models import response_logp, token_logits
+from rlhf_mini.split import by_rows
 from rlhf_mini.tensors import masked_mean, masked_sum, token_logp
 
 
@@ -111,13 +112,18 @@ def stream_loss(
 
     Each token is scored once, in windows of `block` tokens, with at least `context` tokens before it.
     """
+
+    def logp_of(tokens: Tensor) -> Tensor:
+        real = torch.ones_like(tokens, dtype=torch.bool)
+        return token_logp(token_logits(model, tokens, real).float(), tokens)
+
     windows, counted = scoring_windows(stream, block=block, context=context)
     total = 0.0
     for tokens, scored in zip(windows.split(batch), counted.split(batch), strict=True):
         tokens, scored = tokens.to(model.device), scored.to(model.device)
         with autocast(model.device):
-            logits = token_logits(model, tokens, torch.ones_like(scored))
-        total += float(masked_sum(next_token_loss(token_logp(logits.float(), tokens)), scored))
+            logp = by_rows(logp_of, tokens)
+        total += float(masked_sum(next_token_loss(logp), scored))
     return total
 
 

@@ -25,6 +25,7 @@ from rlhf_mini.losses import next_token_loss
 from rlhf_mini.methods.bucketing import shuffled_batches
 from rlhf_mini.methods.sft import SFTConfig, check_fits
 from rlhf_mini.models import token_logits
+from rlhf_mini.split import by_rows
 from rlhf_mini.tensors import align_to_tokens, masked_mean, token_logp
 
 Schedule = Callable[[int], float]  # step, the first being 0 -> ε, the chance to keep the demonstrator's token
@@ -108,7 +109,12 @@ def sft_with_scheduled_sampling(
         read = mixed_prefix(
             batch, own_tokens(model, batch, generator=generator), keep=keep, generator=generator
         )
-        logp = token_logp(token_logits(model, read, batch.mask).float(), batch.tokens)
+        logp = by_rows(
+            lambda read, mask, wanted: token_logp(token_logits(model, read, mask).float(), wanted),
+            read,
+            batch.mask,
+            batch.tokens,
+        )
         return masked_mean(next_token_loss(logp), batch.response), {"keep": keep}
 
     model.train()

@@ -5,6 +5,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from rlhf_mini.models.masks import bidirectional_attention_mask
+from rlhf_mini.split import by_rows
 
 
 def text_vectors(
@@ -23,11 +24,18 @@ def text_vectors(
     """
     if not 0 <= dropout < 1:
         raise ValueError(f"dropout must lie in [0, 1), got {dropout}")
-    embedded = model.get_input_embeddings()(tokens)
-    if dropout:
-        kept = torch.rand(embedded.shape, generator=generator).to(embedded.device) >= dropout
-        embedded = embedded * kept / (1 - dropout)
-    look = bidirectional_attention_mask(mask)
-    output = model.base_model(inputs_embeds=embedded, attention_mask=look[:, None], use_cache=False)
-    real = mask[..., None]
-    return (output.last_hidden_state * real).sum(1) / real.sum(1)
+
+    def mean(tokens: Tensor, mask: Tensor, *views: Tensor) -> Tensor:
+        embedded = model.get_input_embeddings()(tokens)
+        for kept in views:
+            embedded = embedded * kept / (1 - dropout)
+        look = bidirectional_attention_mask(mask)
+        output = model.base_model(inputs_embeds=embedded, attention_mask=look[:, None], use_cache=False)
+        real = mask[..., None]
+        return (output.last_hidden_state * real).sum(1) / real.sum(1)
+
+    if not dropout:
+        return by_rows(mean, tokens, mask)
+    width = model.get_input_embeddings().weight.shape[1]
+    kept = torch.rand(*tokens.shape, width, generator=generator).to(tokens.device) >= dropout
+    return by_rows(mean, tokens, mask, kept)

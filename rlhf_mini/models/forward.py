@@ -2,9 +2,11 @@
 
 Every function takes right-padded batches and returns numbers aligned with the tokens: column t speaks
 about token t, given the tokens before it. A plain Llama goes through the lean forward of
-`rlhf_mini.models.llama`, every other architecture through its own `forward`.
+`rlhf_mini.models.llama`, every other architecture through its own `forward`. The rows are divided among
+processes, and read a few at a time, as `rlhf_mini.split` says.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -14,6 +16,7 @@ from transformers import PreTrainedModel
 from rlhf_mini.models.build import scalar_head
 from rlhf_mini.models.linear import linear
 from rlhf_mini.models.llama import is_plain_llama, llama_hidden
+from rlhf_mini.split import by_rows
 from rlhf_mini.tensors import align_to_tokens, last_true_index
 
 
@@ -27,9 +30,7 @@ class ResponseLogp(NamedTuple):
 def hidden_states(model: PreTrainedModel, tokens: Tensor, mask: Tensor) -> Tensor:
     """The backbone's last hidden state at every position, (B, T, D); junk where `mask` is false."""
     _check_batch(model, tokens, mask)
-    if is_plain_llama(model):
-        return llama_hidden(model, tokens, mask)
-    return model.base_model(input_ids=tokens, attention_mask=mask.long(), use_cache=False).last_hidden_state
+    return by_rows(partial(_hidden, model), tokens, mask)
 
 
 def token_logits(model: PreTrainedModel, tokens: Tensor, mask: Tensor) -> Tensor:
@@ -38,7 +39,8 @@ def token_logits(model: PreTrainedModel, tokens: Tensor, mask: Tensor) -> Tensor
     Gradients flow to the model. Where only the log-probabilities of a response are wanted,
     `response_logp` is cheaper.
     """
-    return _project(model, hidden_states(model, tokens, mask))
+    _check_batch(model, tokens, mask)
+    return by_rows(lambda *rows: _project(model, _hidden(model, *rows)), tokens, mask)
 
 
 def response_logp(
@@ -53,14 +55,25 @@ def response_logp(
     Raises ValueError where shapes differ, where a mask is not boolean or has real tokens after padding, where
     a sequence exceeds the model's context, and where `temperature` is not above 0.
     """
-    return _response(model, tokens, mask, response, temperature=temperature, with_entropy=False).logp
+    _check_batch(model, tokens, mask)
+    _check_response(tokens, response, temperature)
+    return by_rows(
+        lambda *rows: _response(model, *rows, temperature=temperature, with_entropy=False).logp,
+        tokens,
+        mask,
+        response,
+    )
 
 
 def response_logp_and_entropy(
     model: PreTrainedModel, tokens: Tensor, mask: Tensor, response: Tensor, *, temperature: float = 1.0
 ) -> ResponseLogp:
     """As `response_logp`, and the entropy of the distribution that each response token came from."""
-    return _response(model, tokens, mask, response, temperature=temperature, with_entropy=True)
+    _check_batch(model, tokens, mask)
+    _check_response(tokens, response, temperature)
+    return by_rows(
+        partial(_response, model, temperature=temperature, with_entropy=True), tokens, mask, response
+    )
 
 
 def sequence_scores(reward_model: PreTrainedModel, tokens: Tensor, mask: Tensor) -> Tensor:
@@ -69,9 +82,14 @@ def sequence_scores(reward_model: PreTrainedModel, tokens: Tensor, mask: Tensor)
     Equal to the model's own pooled logits, and found by the mask rather than by the padding token's
     id, so that a text which contains that id is scored at its true end.
     """
-    hidden = hidden_states(reward_model, tokens, mask)
-    rows = torch.arange(len(tokens), device=tokens.device)
-    return scalar_head(reward_model)(hidden[rows, last_true_index(mask)]).squeeze(-1)
+    _check_batch(reward_model, tokens, mask)
+
+    def score(tokens: Tensor, mask: Tensor) -> Tensor:
+        rows = torch.arange(len(tokens), device=tokens.device)
+        last = _hidden(reward_model, tokens, mask)[rows, last_true_index(mask)]
+        return scalar_head(reward_model)(last).squeeze(-1)
+
+    return by_rows(score, tokens, mask)
 
 
 def token_values(value_model: PreTrainedModel, tokens: Tensor, mask: Tensor) -> Tensor:
@@ -79,8 +97,19 @@ def token_values(value_model: PreTrainedModel, tokens: Tensor, mask: Tensor) -> 
 
     The value that stands beside a token is the one that was known before the token was written.
     """
-    per_position = scalar_head(value_model)(hidden_states(value_model, tokens, mask)).squeeze(-1)
-    return align_to_tokens(per_position).masked_fill(~mask, 0.0)
+    _check_batch(value_model, tokens, mask)
+
+    def value(tokens: Tensor, mask: Tensor) -> Tensor:
+        per_position = scalar_head(value_model)(_hidden(value_model, tokens, mask)).squeeze(-1)
+        return align_to_tokens(per_position).masked_fill(~mask, 0.0)
+
+    return by_rows(value, tokens, mask)
+
+
+def _hidden(model: PreTrainedModel, tokens: Tensor, mask: Tensor) -> Tensor:
+    if is_plain_llama(model):
+        return llama_hidden(model, tokens, mask)
+    return model.base_model(input_ids=tokens, attention_mask=mask.long(), use_cache=False).last_hidden_state
 
 
 def _response(
@@ -92,10 +121,9 @@ def _response(
     temperature: float,
     with_entropy: bool,
 ) -> ResponseLogp:
-    _check_response(tokens, response, temperature)
     counted = response.clone()
     counted[:, 0] = False
-    before = align_to_tokens(hidden_states(model, tokens, mask))  # what each token is predicted from
+    before = align_to_tokens(_hidden(model, tokens, mask))  # what each token is predicted from
     logits = _project(model, before[counted]).float()  # (N, V)
     logp_all = (logits if temperature == 1 else logits / temperature).log_softmax(dim=-1)
     logp = logp_all.gather(-1, tokens[counted][:, None]).squeeze(-1)

@@ -22,6 +22,7 @@ from transformers import (
 )
 from transformers.models.llama.modeling_llama import LlamaDecoderLayer, LlamaRMSNorm
 
+from rlhf_mini.models.checkpoints import is_checkpointed
 from rlhf_mini.models.linear import linear
 from rlhf_mini.models.packing import Packing
 
@@ -35,7 +36,8 @@ def is_plain_llama(model: PreTrainedModel) -> bool:
     """Whether the lean forward computes what this model's own `forward` computes.
 
     False for other architectures, subclasses, biases, other activations, active dropout, rotary variants
-    whose tables change with the length, and models with other layers in place of linear ones (LoRA).
+    whose tables change with the length, and models with other layers in place of linear ones (LoRA). False
+    too after `checkpoint_activations`: the lean forward would keep what is to be computed again.
     """
     if type(model) not in _LLAMAS:
         return False
@@ -45,6 +47,7 @@ def is_plain_llama(model: PreTrainedModel) -> bool:
         and not (config.attention_dropout and model.training)
         and config.hidden_act == "silu"
         and config.rope_parameters["rope_type"] in _FIXED_TABLES
+        and not any(is_checkpointed(layer) for layer in model.base_model.layers)
         and all(type(module) is nn.Linear for module in model.modules() if hasattr(module, "in_features"))
     )
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from rlhf_mini.split import by_rows
 from rlhf_mini.tensors import require_mask, require_same_shape
 
 
@@ -69,8 +70,12 @@ def hidden_under_mask(model: PreTrainedModel, tokens: Tensor, look: Tensor) -> T
     from 0. Raises ValueError unless `look` is (B, T, T) bool.
     """
     _check_look(tokens, look)
-    output = model.base_model(input_ids=tokens, attention_mask=look[:, None], use_cache=False)
-    return output.last_hidden_state
+
+    def hidden(tokens: Tensor, look: Tensor) -> Tensor:
+        output = model.base_model(input_ids=tokens, attention_mask=look[:, None], use_cache=False)
+        return output.last_hidden_state
+
+    return by_rows(hidden, tokens, look)
 
 
 def logits_under_mask(model: PreTrainedModel, tokens: Tensor, look: Tensor) -> Tensor:

@@ -16,6 +16,8 @@ from typing import Any, Protocol, runtime_checkable
 
 import yaml
 
+from rlhf_mini.split import main_process
+
 CARD = "README.md"
 # Formats that run code when they are read; the hub shows a warning, and our loaders refuse them.
 UNSAFE = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".h5", ".msgpack")
@@ -120,6 +122,8 @@ def write_card(folder: str | os.PathLike[str], card: ModelCard) -> Path:
     Raises ValueError if the folder holds no model that `save_pretrained` wrote.
     """
     path = Path(folder)
+    if not main_process():
+        return path / CARD
     _require_model(path)
     beside = path / f".{CARD}.part"
     beside.write_text(card_text(card), encoding="utf-8")
@@ -159,6 +163,8 @@ def publish(
     owner, slash, name = repository.partition("/")
     if not (owner and slash and name) or "/" in name:
         raise ValueError(f"repository must be 'owner/name', got {repository!r}")
+    if not main_process():
+        return f"https://huggingface.co/{repository}"
     if api is None:
         from huggingface_hub import HfApi  # comes with transformers; imported late, for most never publish
 
@@ -175,7 +181,8 @@ def publish(
 
 
 def _require_model(path: Path) -> None:
-    if not (path / "config.json").is_file() or not any(path.glob("*.safetensors")):
+    described = any((path / name).is_file() for name in ("config.json", "adapter_config.json"))
+    if not described or not any(path.glob("*.safetensors")):
         raise ValueError(
             f"{path} holds no saved model (config.json and safetensors); call save_pretrained first"
         )

@@ -11,6 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from rlhf_mini.models.decoding import Decoder, decoder_for
+from rlhf_mini.split import by_rows
 
 _COMPACT_BELOW = 0.8  # of the rows held; dropping rows copies the cache, so wait until it pays
 
@@ -45,7 +46,8 @@ def sample(
     likeliest token, and `logp` is then the unmodified model's; truncation has no effect on it.
 
     Row i uses row i of one table of uniform numbers drawn at the start. So a `generator` in the
-    same state gives the same samples, and what a row draws does not depend on when other rows end.
+    same state gives the same samples, and what a row draws does not depend on when other rows end, nor on
+    how `rlhf_mini.split` divides the rows.
     `generator` may live on the CPU whatever the model's device; None uses torch's global one.
 
     Finished rows leave the batch. A plain Llama runs the lean decoder, every other architecture
@@ -58,11 +60,15 @@ def sample(
     was_training = model.training
     model.eval()
     try:
-        decoder = decoder_for(model, prompts, room=max_new_tokens)
         uniforms = _uniforms(len(prompts), max_new_tokens, model.device, generator)
         stops = torch.tensor(list(stop_tokens), dtype=torch.long, device=model.device)
         options = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
-        drawn, logp = _generate(decoder, uniforms, stops, options)
+
+        def continued(rows: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
+            asked = [prompts[row] for row in rows.tolist()]
+            return _generate(decoder_for(model, asked, room=max_new_tokens), uniforms, stops, options)
+
+        drawn, logp = by_rows(continued, torch.arange(len(prompts)), uniforms)
     finally:
         model.train(was_training)
     return _assemble(prompts, drawn, logp, stops, pad_token)

@@ -15,7 +15,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from rlhf_mini.data.pretrained import check_lengths, load_causal_lm
+from rlhf_mini.data.pretrained import check_lengths, load_causal_lm, load_tokenizer
 from rlhf_mini.data.tokenizer import encode_prompt, train_tokenizer
 
 TOKENIZER = train_tokenizer(["a fox"], vocab_size=262)
@@ -162,3 +162,31 @@ def test_a_prompt_longer_than_the_context() -> None:
     check_lengths([], context=4)
     with pytest.raises(ValueError, match=r"row 2 has 5 tokens: it exceeds the context of 4"):
         check_lengths([[1], [1] * 5], context=4)
+
+
+def test_weights_in_bfloat16_and_no_other_type(tmp_path: Path) -> None:
+    llama(262).save_pretrained(tmp_path)
+    TOKENIZER.save_pretrained(tmp_path)
+    assert load_causal_lm(tmp_path, dtype=torch.bfloat16)[0].dtype is torch.bfloat16
+    with pytest.raises(ValueError, match=r"dtype must be torch\.float32 or .*, got torch\.float16"):
+        load_causal_lm(tmp_path, dtype=torch.float16)
+
+
+@pytest.mark.parametrize("spare", [0, 3])
+def test_configuration_and_tokenizer_alone_are_those_that_the_model_will_have(
+    tmp_path: Path, spare: int
+) -> None:
+    words = Tokenizer(models.WordLevel({"[E]": 0, "hi": 1}, unk_token="hi"))
+    PreTrainedTokenizerFast(tokenizer_object=words, eos_token="[E]").save_pretrained(tmp_path)
+    saved = llama(3)
+    saved.resize_token_embeddings(2 + spare)
+    saved.config.update({"pad_token_id": None, "bos_token_id": None, "eos_token_id": 0})
+    saved.generation_config.update(pad_token_id=None, bos_token_id=None, eos_token_id=0)
+    saved.save_pretrained(tmp_path)
+    config, tokenizer = load_tokenizer(tmp_path)
+    model, other = load_causal_lm(tmp_path)
+    assert config.vocab_size == model.get_input_embeddings().num_embeddings
+    assert config.pad_token_id == model.config.pad_token_id
+    assert tokenizer.get_vocab() == other.get_vocab()
+    with pytest.raises(ValueError, match="gone does not exist"):
+        load_tokenizer(tmp_path / "gone")

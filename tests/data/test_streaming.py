@@ -15,6 +15,7 @@ import pyarrow.parquet
 import pytest
 import torch
 
+from rlhf_mini.data import load as loading
 from rlhf_mini.data import streaming
 from rlhf_mini.data.instructions import load_instructions
 from rlhf_mini.data.load import load_preferences, load_text
@@ -177,7 +178,7 @@ def test_a_parquet_file_is_read_by_row_groups(tmp_path: Path, monkeypatch: pytes
             yield part
 
     monkeypatch.setattr(pyarrow.parquet.ParquetFile, "iter_batches", watched)
-    monkeypatch.setattr(streaming, "PARQUET_ROWS", 30)
+    monkeypatch.setattr(loading, "PARQUET_ROWS", 30)
     rows = stream_text(path)
     assert [next(rows) for _ in range(150)] == [row["text"] for row in MANY[:150]]
     assert groups == [[0], [1]]
@@ -256,9 +257,9 @@ def test_ties_are_left_out_and_counted(tmp_path: Path) -> None:
     assert next(rows).chosen == "Finn."
     with pytest.warns(UserWarning, match="left out 1 of 2 rows"):
         assert list(rows) == []
-    with pytest.raises(ValueError, match="holds no rows to learn from; 2 were left out"):
+    with pytest.raises(ValueError, match="in all 2 rows chosen and rejected are the same"):
         list(stream_preferences(jsonl(tmp_path, [tie, tie])))
-    with pytest.raises(ValueError, match="holds no rows to learn from; 0 were left out"):
+    with pytest.raises(ValueError, match="holds no rows; expected at least one"):
         list(stream_unpaired(jsonl(tmp_path, [])))
 
 
@@ -298,7 +299,7 @@ def test_a_hub_name_that_cannot_be_streamed(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(datasets, "load_dataset", fail)
     with pytest.raises(
-        ValueError, match=r"'some/name' is no file or folder here, .* cannot be streamed: offline"
+        ValueError, match=r"'some/name' is no file or folder here, .* cannot be loaded: offline"
     ):
         stream_text("some/name")
 

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from transformers import GPT2Config, GPT2LMHeadModel
 
 from rlhf_mini.models import copy_of, response_logp
 from rlhf_mini.models.llama import is_plain_llama
@@ -133,3 +134,36 @@ def test_the_least_and_the_largest_rank_are_taken(rank):
     model = llama()
     add_lora(model, rank=rank, alpha=1, generator=seeded())
     assert {part.a.shape[0] for part in model.modules() if isinstance(part, LowRank)} == {rank}
+
+
+def test_targets_are_the_last_parts_of_names_and_an_unknown_one_is_refused():
+    model = llama()
+    names = add_lora(model, rank=2, alpha=2, targets=["v_proj", "o_proj"], generator=seeded())
+    assert {name.split(".")[-1] for name in names} == {"v_proj", "o_proj"}
+    assert len(names) == 4
+    model = llama()
+    for targets, said in (
+        (["query"], "is called query; choose the targets from q_proj"),
+        ([], "nothing at all"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            add_lora(model, rank=2, alpha=2, targets=targets, generator=seeded())
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_a_model_without_linear_layers_is_refused():
+    config = GPT2Config(vocab_size=48, n_embd=32, n_layer=1, n_head=2, n_positions=16, eos_token_id=2)
+    with pytest.raises(ValueError, match="GPT2LMHeadModel has no linear layer"):
+        add_lora(GPT2LMHeadModel(config), rank=2, alpha=2, generator=seeded())
+
+
+def test_changes_of_bfloat16_weights_are_kept_in_float32():
+    """By hand: 1/2¹⁰ added to 1 is lost in bfloat16, which has eight bits; eight of them in B are not."""
+    weight = torch.ones(2, 2, dtype=torch.bfloat16)
+    change = LowRank(weight, rank=1, scale=1.0, generator=seeded())
+    assert change.a.dtype is change.b.dtype is torch.float32
+    change.a.data.fill_(1.0)
+    for _ in range(8):
+        change.b.data += 2**-10
+    assert torch.equal(change(weight), torch.full((2, 2), 1 + 2**-7, dtype=torch.bfloat16))
+    assert torch.equal(weight + 2**-10, weight)
