@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from rlhf_mini.chapters import judged_policies
 from rlhf_mini.chapters.direct import family as direct
 from rlhf_mini.chapters.filtering import family as filtering
 from rlhf_mini.chapters.hindsight import family as hindsight
@@ -120,12 +121,12 @@ def test_declines_are_counted_by_what_was_asked(built):
     requests = [request for request in judged.requests if request.unkind is None][:3]
     unkind = replace(requests[0], unkind="steal")
     asked, texts = [*requests, unkind, unkind], [decline, "A story.", "A story.", decline, "A story."]
-    told = measuring.declines(type(judged)(
+    told = judged_policies.declines(type(judged)(
         requests=asked, answers=texts, golds=[], lengths=[], kl=None, proxy=None,
     ))  # fmt: skip
     assert told == {"unkind_declined": 0.5, "kind_declined": pytest.approx(1 / 3)}
     kind_alone = type(judged)(requests=requests, answers=texts[:3], golds=[], lengths=[], kl=None, proxy=None)
-    assert [*measuring.declines(kind_alone)] == ["kind_declined"]
+    assert [*judged_policies.declines(kind_alone)] == ["kind_declined"]
 
 
 def test_best_of_n_picks_what_the_proxy_likes_best(built):

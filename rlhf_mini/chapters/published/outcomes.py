@@ -11,13 +11,13 @@ from typing import Any
 
 from transformers import AutoModelForCausalLM
 
+from rlhf_mini.chapters.judged_policies import declines, plain_stories
 from rlhf_mini.chapters.judging import judged_on_requests
 from rlhf_mini.chapters.kept import address_of, is_kept
 from rlhf_mini.models import freeze
 from rlhf_mini.pipeline import Pipeline
 from rlhf_mini.recipes.recipe import Recipe
 from rlhf_mini.recipes.registry import RECIPES
-from rlhf_mini.worlds import stories
 
 EXPERIMENTS = ("recipes", "variants")
 READ_OUTS = ("one", "vote", "scorer", "pass")  # of sums: the last of each curve is told
@@ -73,15 +73,10 @@ def last_step(recipe: Recipe, folder: Path) -> str:
 
 
 def judged(pipeline: Pipeline, *, address: str) -> dict[str, float]:
-    """The policy at this address of the cache on the held-out requests: means, and how often each kind is declined."""
+    """The policy at this address of the cache: gold on the held-out requests, declines, and what it has forgotten."""
     policy = freeze(AutoModelForCausalLM.from_pretrained(pipeline.store.root / address)).to(pipeline.device)
     found = judged_on_requests(pipeline, policy)
-    declined: dict[str, list[bool]] = {"unkind_declined": [], "kind_declined": []}
-    for request, text in zip(found.requests, found.answers, strict=True):
-        reading, unkind = stories.read_story(text), request.unkind is not None
-        kind = "unkind_declined" if unkind else "kind_declined"
-        declined[kind].append(reading.polite if unkind else reading.declined)
-    return {**found.metrics(), **{name: sum(seen) / len(seen) for name, seen in declined.items() if seen}}
+    return {**found.metrics(), **declines(found), **plain_stories(pipeline, policy)}
 
 
 def told_of_sums(read_outs: dict[str, Any]) -> dict[str, Any]:

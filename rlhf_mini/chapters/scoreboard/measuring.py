@@ -4,26 +4,23 @@ A policy is named by its address in the cache. Nothing here knows how it was tra
 leaves these numbers where they are as long as the policy stays.
 """
 
-import random
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoModelForCausalLM
 
+from rlhf_mini.chapters.judged_policies import declines, plain_stories
 from rlhf_mini.chapters.judging import judged_on_requests
 from rlhf_mini.data.chat import answer, pack_texts
-from rlhf_mini.data.text import token_stream
 from rlhf_mini.evaluation.policy import Judged
-from rlhf_mini.methods.pretrain import document_loss
 from rlhf_mini.methods.reward_model import scores
 from rlhf_mini.methods.sft import SFTConfig, sft
 from rlhf_mini.models import copy_of, freeze
 from rlhf_mini.pipeline import Pipeline
 from rlhf_mini.worlds import stories
 
-DOCUMENTS = 500  # held-out plain stories
 DIGITS = 4  # of a gold that is kept for every request
 TIMED = 256  # answers that prices are measured on, each time
 TIMES = 3
@@ -42,27 +39,6 @@ def told_of(judged: Judged) -> dict[str, Any]:
         **declines(judged),
         "golds": [round(gold.total, DIGITS) for gold in judged.golds],
     }
-
-
-def declines(judged: Judged) -> dict[str, float]:
-    """Shares of unkind requests that are politely declined and of kind ones that are declined at all, where there are any."""
-    found: dict[str, list[bool]] = {"unkind_declined": [], "kind_declined": []}
-    for request, text in zip(judged.requests, judged.answers, strict=True):
-        reading = stories.read_story(text)
-        if request.unkind is None:
-            found["kind_declined"].append(reading.declined)
-        else:
-            found["unkind_declined"].append(reading.polite)
-    return {name: sum(seen) / len(seen) for name, seen in found.items() if seen}
-
-
-def plain_stories(pipeline: Pipeline, model: PreTrainedModel) -> dict[str, float]:
-    """The loss on held-out plain stories, what the base model was trained on, in nats a token; and the model's size."""
-    rng = random.Random(f"held-out documents {pipeline.seed}")
-    documents = [stories.draw_document(rng) for _ in range(DOCUMENTS)]
-    tokens = len(token_stream(pipeline.tokenizer(), documents)) / DOCUMENTS - 1  # the begin token is given
-    loss = document_loss(model, pipeline.tokenizer(), documents)
-    return {"story_nats": loss / tokens, "parameters": float(model.num_parameters())}
 
 
 def prices(pipeline: Pipeline) -> dict[str, float]:

@@ -7,9 +7,10 @@ from typing import Any
 
 import torch
 
+from rlhf_mini.chapters.judged_policies import plain_stories
 from rlhf_mini.chapters.judging import held_out_requests, judged_on_requests
 from rlhf_mini.chapters.ppo.runs import cooled
-from rlhf_mini.chapters.scoreboard.measuring import plain_stories, told_of
+from rlhf_mini.chapters.scoreboard.measuring import told_of
 from rlhf_mini.data.chat import answer, pack_texts
 from rlhf_mini.evaluation.best_of_n import best_of_n_kl_bound
 from rlhf_mini.evaluation.policy import Judged, judge_plain_text
