@@ -29,7 +29,7 @@ def declines(judged: Judged) -> dict[str, float]:
 
 
 def plain_stories(pipeline: Pipeline, model: PreTrainedModel) -> dict[str, float]:
-    """The loss on held-out plain stories, as the base model learned them, in nats a token; the model's size."""
+    """The loss on held-out plain stories, as the base model learned, in nats a token; and its parameters."""
     rng = random.Random(f"held-out documents {pipeline.seed}")
     documents = [stories.draw_document(rng) for _ in range(DOCUMENTS)]
     tokens = len(token_stream(pipeline.tokenizer(), documents)) / DOCUMENTS - 1  # the begin token is given
