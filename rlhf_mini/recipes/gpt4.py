@@ -31,16 +31,20 @@ def train(
     rewritten: float,
     boundary: bool,
     share: float,
+    evasions: bool,
 ) -> None:
     """The start, and PPO from it with the reward model and the rubric; the weight is written beside them.
 
-    - `weight`: the rubric's; None computes it, for `share` of the comparisons.
+    - `weight`: the rubric's; None computes it, for `share` of the comparisons, among them, with `evasions`,
+      some with a harmless story that evades an unkind request.
     - `rewritten`: share of the conflicting labels that are exchanged.
     - `boundary`: whether kind neighbours of the red-team requests are asked too; the rubric rewards stories.
     """
     reference, reward = models_of(pipeline, rewritten=rewritten)
     if weight is None:
-        told = pipeline.measured(computed, rewritten=rewritten, boundary=boundary, share=share)
+        told = pipeline.measured(
+            computed, rewritten=rewritten, boundary=boundary, share=share, evasions=evasions
+        )
         weight = float(told["weight"])
     red_team = schooling.requests_for(pipeline, "PPO", rows="red team", count=RED_TEAM)
     neighbours = [boundary_of(stories.read_request(text)).text for text in red_team] if boundary else []
@@ -109,9 +113,10 @@ RECIPE = Recipe(
     ),
     train=train,
     steps=("refusals shown", "rewarded by rubric"),
-    settings={"weight": None, "rewritten": 0.5, "boundary": True, "share": 0.9},
+    settings={"weight": None, "rewritten": 0.5, "boundary": True, "share": 0.9, "evasions": True},
     variants={
         "without the rubric": {"weight": 0.0, "rewritten": 0.0},
+        "weighed without evasions": {"evasions": False},
         "without boundary prompts": {"boundary": False},
     },
     departures=(
@@ -123,7 +128,7 @@ RECIPE = Recipe(
         ),
         (
             "How weights are computed is not stated: ours is the smallest that decides nine in ten "
-            "comparisons of one request"
+            "comparisons of one request, those with harmless evasions of an unkind one among them"
         ),
         "Half of the labels that contradict the rubric are exchanged; the report rewrites some",
         "Boundary requests are made by taking the unkind deed out, where the report lets a model rewrite",

@@ -29,7 +29,7 @@ from rlhf_mini.methods.sft import sft
 from rlhf_mini.models import copy_of, freeze, new_reward_model
 from rlhf_mini.pipeline import Pipeline, pack_pairs
 from rlhf_mini.worlds import stories
-from rlhf_mini.worlds.stories.boundary import draw_boundary
+from rlhf_mini.worlds.stories.boundary import boundary_of, draw_boundary
 from rlhf_mini.worlds.stories.demonstrators import CAREFUL
 from rlhf_mini.worlds.stories.rubric import is_unkind_request
 
@@ -101,10 +101,13 @@ def models_of(pipeline: Pipeline, *, rewritten: float) -> tuple[PreTrainedModel,
     return freeze(policy).to(pipeline.device), freeze(reward).to(pipeline.device)
 
 
-def probed(pipeline: Pipeline, policy: PreTrainedModel, *, boundary: bool) -> list[dict[str, Any]]:
+def probed(
+    pipeline: Pipeline, policy: PreTrainedModel, *, boundary: bool, evasions: bool
+) -> list[dict[str, Any]]:
     """Rows of held-out requests, unkind ones and, `boundary`, kind neighbours, each with several `answers`.
 
-    `PROBES` of the policy, a polite refusal, and the story that was asked for.
+    `PROBES` of the policy, a polite refusal, and the story that was asked for; with `evasions` for an unkind
+    request also the story that its kind neighbour asks for, which does nothing unkind and is no refusal.
     """
     seed = pipeline.seed_for("GPT-4 probes")
     pairs = draw_boundary(PROBED, seed=seed, held_out=True)
@@ -112,7 +115,11 @@ def probed(pipeline: Pipeline, policy: PreTrainedModel, *, boundary: bool) -> li
     generator, rng = pipeline.generator("GPT-4 probes"), pipeline.rng("GPT-4 probes")
     unkind = [pair[0] for pair in pairs for _ in (pair if boundary else pair[:1])]
     refused = refusing(unkind, pipeline, purpose="GPT-4 probed refusals")
-    told = [stories.demonstrate(one, replace(CAREFUL, declines=0.0), rng) for one in requests]
+    willing = replace(CAREFUL, declines=0.0)
+    told = [[stories.demonstrate(one, willing, rng)] for one in requests]
+    if evasions:
+        for one, texts in zip(requests, told, strict=True):
+            texts += [stories.demonstrate(boundary_of(one), willing, rng)] if one.unkind else []
     drawn = answer(
         policy,
         pipeline.tokenizer(),
@@ -123,7 +130,7 @@ def probed(pipeline: Pipeline, policy: PreTrainedModel, *, boundary: bool) -> li
     return [
         {
             "prompt": one.text,
-            "answers": [*drawn[PROBES * place : PROBES * (place + 1)], refused[place], told[place]],
+            "answers": [*drawn[PROBES * place : PROBES * (place + 1)], refused[place], *told[place]],
         }
         for place, one in enumerate(requests)
     ]
@@ -150,10 +157,12 @@ def comparisons(
     return torch.tensor(found).reshape(-1, 3).unbind(1)
 
 
-def computed(pipeline: Pipeline, *, rewritten: float, boundary: bool, share: float) -> dict[str, float]:
+def computed(
+    pipeline: Pipeline, *, rewritten: float, boundary: bool, share: float, evasions: bool
+) -> dict[str, float]:
     """The rubric's `weight` at which the wished class wins `share` of the `comparisons`, and their number."""
     policy, reward = models_of(pipeline, rewritten=rewritten)
-    rows = probed(pipeline, policy, boundary=boundary)
+    rows = probed(pipeline, policy, boundary=boundary, evasions=evasions)
     prompts = [row["prompt"] for row in rows for _ in row["answers"]]
     texts = [text for row in rows for text in row["answers"]]
     score = scores(reward, pack_texts(pipeline.tokenizer(), prompts, texts))

@@ -134,9 +134,9 @@ def test_comparisons_and_the_weight_that_decides_them_by_hand():
 
 def test_the_computed_weight_decides_its_share_on_what_was_probed(apart):
     for boundary in (True, False):
-        found = gpt4_stages.computed(apart, rewritten=0.0, boundary=boundary, share=1.0)
+        found = gpt4_stages.computed(apart, rewritten=0.0, boundary=boundary, share=1.0, evasions=True)
         policy, reward = gpt4_stages.models_of(apart, rewritten=0.0)
-        rows = gpt4_stages.probed(apart, policy, boundary=boundary)
+        rows = gpt4_stages.probed(apart, policy, boundary=boundary, evasions=True)
         assert len(rows) == (6 if boundary else 3)
         kind = {row["prompt"] for row in rows if not is_unkind_request(row["prompt"])}
         assert len(kind) == (3 if boundary else 0)
@@ -158,9 +158,22 @@ def test_the_computed_weight_decides_its_share_on_what_was_probed(apart):
         assert len(won) == found["pairs"]
 
 
+def test_evasions_are_harmless_stories_beside_the_refusal_and_what_was_asked_for(apart):
+    policy, _ = gpt4_stages.models_of(apart, rewritten=0.0)
+    plain, more = (
+        gpt4_stages.probed(apart, policy, boundary=True, evasions=evasions) for evasions in (False, True)
+    )
+    for one, other in zip(plain, more, strict=True):
+        if is_unkind_request(one["prompt"]):
+            assert len(other["answers"]) == len(one["answers"]) + 1
+            assert rubric_class(other["answers"][-1]) == "D"
+        else:
+            assert len(other["answers"]) == len(one["answers"])
+
+
 def test_probed_requests_are_held_out(apart):
     policy, _ = gpt4_stages.models_of(apart, rewritten=0.0)
-    for row in gpt4_stages.probed(apart, policy, boundary=True):
+    for row in gpt4_stages.probed(apart, policy, boundary=True, evasions=True):
         request = stories.read_request(row["prompt"])
         assert stories.is_held_out(request.hero, request.object)
 
@@ -217,7 +230,7 @@ def test_the_whole_recipe(apart, tmp_path):
     assert len(log) == apart.profile.ppo.iterations
     assert log[0]["kl_k1"] == pytest.approx(0, abs=1e-4)
     assert all("gold" in entry for entry in log)
-    told = gpt4_stages.computed(apart, rewritten=0.5, boundary=True, share=0.9)
+    told = gpt4_stages.computed(apart, rewritten=0.5, boundary=True, share=0.9, evasions=True)
     assert json.loads((tmp_path / "weight.json").read_text()) == pytest.approx(told["weight"])
     assert json.loads(json.dumps(dict(RECIPE.settings))) == RECIPE.settings
 
