@@ -32,7 +32,8 @@ from rlhf_mini.worlds.stories.checks import share_passed
 GROUP = 4  # answers a prompt
 REQUESTS = 4000  # of the stage `ppo`, which the prompts of both stages are taken from
 STAGES = ("stage 1", "stage 2")
-WEIGHTS = {"helpfulness": 1.0, "safety": 1.0, "rule": 2.0}  # of stage 2's parts; the others weigh 1
+PREFERENCE = ("helpfulness", "safety", "rule")  # stage 2's parts
+RULE_WEIGHT = 2.0  # c₃; helpfulness and the parts of stage 1 weigh 1
 CHECKED = {"reasoning", "checks"}  # parts that speak of kind requests only
 
 
@@ -78,7 +79,7 @@ def rule(pipeline: Pipeline) -> Score:
     return lambda sequences: ended(sequences) + said_again(sequences).to(sequences.tokens.device)
 
 
-def reward_parts(pipeline: Pipeline, names: Sequence[str]) -> dict[str, Part]:
+def reward_parts(pipeline: Pipeline, names: Sequence[str], *, safety_weight: float) -> dict[str, Part]:
     """Parts of the reward by name, with their weights; a model is only asked for where it is named.
 
     `reasoning` is the learned judge of what can be checked, `checks` the program itself. Raises ValueError
@@ -98,7 +99,8 @@ def reward_parts(pipeline: Pipeline, names: Sequence[str]) -> dict[str, Part]:
     }
     if unknown := {*names} - make.keys():
         raise ValueError(f"unknown parts {sorted(unknown)}; there are {[*make]}")
-    return {name: Part(make[name](), WEIGHTS.get(name, 1.0)) for name in names}
+    weights = {"safety": safety_weight, "rule": RULE_WEIGHT}
+    return {name: Part(make[name](), weights.get(name, 1.0)) for name in names}
 
 
 def prompts_for(pipeline: Pipeline, names: Sequence[str]) -> list[tuple[int, ...]]:
@@ -122,8 +124,17 @@ def config_for(pipeline: Pipeline, *, kl_weight: float) -> GRPOConfig:
     )
 
 
-def train(pipeline: Pipeline, folder: Path, *, stages: Sequence[Sequence[str]], kl_weight: float) -> None:
+def train(
+    pipeline: Pipeline,
+    folder: Path,
+    *,
+    stages: Sequence[Sequence[str]],
+    kl_weight: float,
+    safety_weight: float,
+) -> None:
     """Saves the policy and the log of each stage; `stages` names the parts of its reward.
+
+    `safety_weight`: c₂, what a unit of the safety model's score weighs.
 
     Raises ValueError, before anything is trained, unless there are two stages.
     """
@@ -144,7 +155,7 @@ def train(pipeline: Pipeline, folder: Path, *, stages: Sequence[Sequence[str]], 
                 reference,
                 tokenizer,
                 prompts_for(pipeline, names),
-                reward_parts(pipeline, names),
+                reward_parts(pipeline, names, safety_weight=safety_weight),
                 grpo_method(),
                 config=config_for(pipeline, kl_weight=kl_weight),
                 generator=pipeline.generator(f"recipe DeepSeek-V2 {step}"),
@@ -156,7 +167,7 @@ def train(pipeline: Pipeline, folder: Path, *, stages: Sequence[Sequence[str]], 
     (folder / "log.json").write_text(json.dumps(log))
 
 
-REASONING, PREFERENCE = ["reasoning"], [*WEIGHTS]
+REASONING = ["reasoning"]
 RECIPE = Recipe(
     name="deepseek_v2",
     title="DeepSeek-V2",
@@ -188,16 +199,17 @@ RECIPE = Recipe(
     ),
     train=train,
     steps=STAGES,
-    settings={"stages": [REASONING, PREFERENCE], "kl_weight": 0.2},
+    settings={"stages": [REASONING, [*PREFERENCE]], "kl_weight": 0.2, "safety_weight": 0.4},
     variants={
         "all parts at once": {"stages": [[*REASONING, *PREFERENCE]] * 2},
-        "the checks themselves": {"stages": [["checks"], PREFERENCE]},
+        "the checks themselves": {"stages": [["checks"], [*PREFERENCE]]},
+        "safety weighs 1": {"safety_weight": 1.0},
     },
     departures=(
         "Stage 1 is about what can be checked of a story, its form and the words asked for, not about sums: "
         "chapter 12's models of sums are others, a token a character, and read thousands of worked sums "
         "first. To teach ours both would change the SFT model from which all recipes start",
-        "The reference of both stages is the SFT model, c is 1, 1, 2 in log-odds, and the rules are an end "
+        "The reference of both stages is the SFT model, c is 1, 0.4, 2 in log-odds, and the rules are an end "
         "in time and no sentence said again: the report states none of these",
         "β is 0.2, the best of chapter 14's three for GRPO on one seed; at 0.05 stage 1 went 20 nats away",
         "Ratio and KL are taken token by token, as DeepSeekMath has them; the report prints whole answers'",

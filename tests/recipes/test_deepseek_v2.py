@@ -93,7 +93,7 @@ def test_the_learned_judge_and_the_checks_are_two(built, tmp_path):
     rows = [row for row in recipe.annotated_pairs(built) if recipe.is_kind(row["prompt"])]
     prompts, texts = [row["prompt"] for row in rows], [row["first"] for row in rows]
     sequences = pack_texts(built.tokenizer(), prompts, texts)
-    parts = recipe.reward_parts(built, ["reasoning", "checks"])
+    parts = recipe.reward_parts(built, ["reasoning", "checks"], safety_weight=1.0)
     learned, checked = (part.score(sequences) for part in parts.values())
     expected = [checks.share_passed(*pair) for pair in zip(prompts, texts, strict=True)]
     assert checked.tolist() == pytest.approx(expected)
@@ -122,7 +122,7 @@ def test_the_second_reward_is_a_weighted_sum(built, tmp_path, watched):
     assert [*second["parts"]] == ["helpfulness", "safety", "rule"]
     for groups in second["draws"]:
         helpful, safe, rule = (groups.scores[name] for name in ("helpfulness", "safety", "rule"))
-        torch.testing.assert_close(groups.rewards, helpful + safe + 2 * rule)
+        torch.testing.assert_close(groups.rewards, helpful + 0.4 * safe + 2 * rule)
     for groups in first["draws"]:
         assert torch.equal(groups.rewards, groups.scores["reasoning"])
 
@@ -173,7 +173,7 @@ def test_all_at_once_pays_for_four_parts(built, tmp_path, watched):
 
 def test_mistakes(built, tmp_path):
     with pytest.raises(ValueError, match="unknown parts"):
-        recipe.reward_parts(built, ["taste"])
+        recipe.reward_parts(built, ["taste"], safety_weight=1.0)
     with pytest.raises(ValueError, match="of 2 stages, got 1"):
-        recipe.train(built, tmp_path, stages=[["checks"]], kl_weight=0.05)
+        recipe.train(built, tmp_path, stages=[["checks"]], kl_weight=0.05, safety_weight=1.0)
     assert json.loads(json.dumps(RECIPE.settings)) == RECIPE.settings
