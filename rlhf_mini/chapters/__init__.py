@@ -24,6 +24,7 @@ ROOMS = MappingProxyType(
         "11": "reward_scaling",
         "12": "verifiable",
         "14": "scoreboard",
+        "15": "real",
     }
 )
 

@@ -128,9 +128,11 @@ class Beside:
 
     @property
     def norm_apart(self) -> float:
-        """The largest difference of the two gradient norms, relative to ours."""
-        pairs = zip(self.ours.grad_norm, self.trl.grad_norm, strict=True)
-        return max(abs(ours - theirs) / ours for ours, theirs in pairs)
+        """The largest difference of the two gradient norms, as a part of our largest norm.
+
+        Not of each step's own: KTO's gradient can vanish on a batch, and what is left is rounding.
+        """
+        return _largest(self.ours.grad_norm, self.trl.grad_norm) / max(self.ours.grad_norm)
 
     @property
     def weights_apart(self) -> float:

@@ -6,11 +6,15 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from rlhf_mini.chapters.real.beside_costs import SIDES
+from rlhf_mini.chapters.real.beside_records import DISTANCES, SETTINGS, on_record
 from rlhf_mini.chapters.real.sizes import PARTS, SHAPES, WAYS, parts_in_gib, training_bill
+from rlhf_mini.evaluation.intervals import student_interval
 from rlhf_mini.evaluation.record_tables import Cell, RecordTable
 from rlhf_mini.evaluation.training_cost import GIB, H100, Hardware
-from rlhf_mini.reader import Picture, beside, new_figure, picture, records
+from rlhf_mini.reader import Picture, beside, frames, new_figure, picture, records
 from rlhf_mini.reader.plots import DASHES, finish, finite_array, in_style, put_beside
+from rlhf_mini.reader.sortable import Shown, shown, sortable_table
 from rlhf_mini.reader.style import INK, role_colour
 
 UNITS = {
@@ -79,6 +83,81 @@ def _one_overlaid(curves: TwoCurves, marks: int) -> Picture:
     return picture(figure, alt=alt.replace("-", "−").replace("e−0", "e−"))
 
 
+def five_on_record() -> list[TwoCurves]:
+    """The five methods' curves on the first seed on record; ValueError where there is no record."""
+    rows = [one for one in on_record("claims") if one.method == "beside TRL"]
+    if not rows:
+        raise ValueError("no curves on record: measure them by `rlhf-mini claims 15`, with TRL installed")
+    first = min(rows, key=lambda one: one.seed).metrics
+    return [TwoCurves(method=name, ours=first[f"ours {name}"], trl=first[f"trl {name}"]) for name in UNITS]
+
+
+def settings_table() -> Picture:
+    """How far each setting parts our training and TRL's, and how far apart they are without; the largest of the seeds on
+    record, and of the settings that part them the smallest."""
+    rows = [one for one in on_record("claims") if one.method == "a wrong setting"]
+    if not rows:
+        raise ValueError("no settings on record: measure them by `rlhf-mini claims 15`, with TRL installed")
+    seeds = sorted(one.seed for one in rows)
+    numbers = [one.metrics for one in rows]
+    lines = []
+    for method, name in NAMES.items():
+        most = [max(each[f"{what}, {method} alike"] for each in numbers) for what in DISTANCES]
+        lines.append([shown(f"{name}: all alike"), shown(""), *map(_scientific, most)])
+    for name, setting in SETTINGS.items():
+        least = [min(each[f"{what} {name}"] for each in numbers) for what in DISTANCES]
+        told = f"{NAMES[setting.method]}: " if ":" not in name else ""
+        lines.append([shown(told + name), shown("yes" if setting.default else ""), *map(_scientific, least)])
+    return sortable_table(
+        ("setting", "TRL's default", "losses", "norms of gradients", "ends"),
+        lines,
+        caption="Losses: the largest difference over all steps, in the loss's unit. Norms: the same, as a part of our largest. Ends: the "
+        "distance of the trained weights, as a part of the way from the start. Where all is alike the largest of the "
+        f"seeds {', '.join(map(str, seeds))}, else the smallest.",
+    )
+
+
+def _scientific(value: float) -> Shown:
+    mantissa, power = f"{value:.0e}".split("e")
+    return Shown(f"{mantissa}·10{str(int(power)).translate(_RAISED)}", value)
+
+
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def costs_on_record() -> Picture:
+    """Memory of both sides by method, and seconds where they were kept: means over the seeds on record."""
+    found = on_record("costs")
+    if not found:
+        raise ValueError("no costs on record: measure them by `rlhf-mini claims 15`, with TRL installed")
+    timed = all("seconds" in one.metrics for one in found)
+    columns = {"peak": ("peak beyond imports (MB)", 1.0)}
+    if timed:
+        columns |= {"seconds": ("a step (ms)", 1000.0), "setup": ("setup (s)", 1.0)}
+    rows = []
+    there = {one.method for one in found}
+    named = [(method, side) for method in NAMES for side in SIDES if f"{method}, {side}" in there]
+    for method, side in named:
+        name = f"{method}, {side}"
+        cells = tuple(
+            _mean_cell([factor * float(one.metrics[key]) for one in found if one.method == name])
+            for key, (_, factor) in columns.items()
+        )
+        rows.append((f"{NAMES[method]}, {side}", cells))
+    left_out = "" if timed else " The machine was busy with other work, so that no seconds were kept."
+    note = (
+        f"A Llama of two layers and width 64, on a CPU, each in a process of its own; mean over {len({o.seed for o in found})} seeds "
+        f"± 95% interval.{left_out}"
+    )
+    titles = tuple(title for title, _ in columns.values())
+    return records(RecordTable(row_title="method", columns=titles, rows=tuple(rows), note=note, decimals=0))
+
+
+def _mean_cell(values: Sequence[float]) -> Cell:
+    half = student_interval(values).half_width if len(values) > 1 else None
+    return Cell(sum(values) / len(values), half, len(values))
+
+
 def costs_table(costs: Sequence[Mapping[str, float | str]], *, where: str) -> Picture:
     """Seconds and memory of both sides, a row a method and side; rows as `beside_costs.as_numbers` gives them.
 
@@ -108,15 +187,24 @@ def memory_figure(*, hardware: Hardware = H100) -> Picture:
     return beside(*(_one_size(size, hardware) for size in SHAPES))
 
 
+def memory_frames(*, devices: Sequence[int] = (1, 4, 16, 64), hardware: Hardware = H100) -> Picture:
+    """The same on each of several devices that share out what is kept (FSDP, ZeRO-3); a slider for how many."""
+    pictures = [beside(*(_one_size(size, hardware, count) for size in SHAPES)) for count in devices]
+    captions = [f"{count} device{'s' if count > 1 else ''}" for count in devices]
+    return frames(pictures, captions, label="devices that share weights, gradients and optimizer")
+
+
 @in_style
-def _one_size(size: str, hardware: Hardware) -> Picture:
+def _one_size(size: str, hardware: Hardware, devices: int = 1) -> Picture:
     figure = new_figure(height=2.7)
     axes = figure.axes[0]
     limit, told = hardware.memory / GIB, []
+    highest = 1.25 * max(limit, *(sum(parts_in_gib(size, way).values()) for way in WAYS))
     for row, way in enumerate(WAYS):
-        parts = parts_in_gib(size, way)
+        parts = parts_in_gib(size, way, devices=devices)
         told.append(f"{way} {sum(parts.values()):.0f} GiB ({_listed(parts)})")
         _stack(axes, row, parts)
+        _told_beside(axes, row, sum(parts.values()), limit, highest)
     axes.axvline(limit, color=INK, linewidth=1.2, linestyle=(0, (4, 2)))
     axes.annotate(
         hardware.name, (limit, 1), xycoords=("data", "axes fraction"), xytext=(3, -2),
@@ -125,7 +213,7 @@ def _one_size(size: str, hardware: Hardware) -> Picture:
     axes.set_yticks(range(len(WAYS)), WAYS)
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(len(WAYS) - 0.5, -0.5)
-    axes.set_xlim(0, 1.25 * max(limit, *(sum(parts_in_gib(size, way).values()) for way in WAYS)))
+    axes.set_xlim(0, highest)
     axes.set_xlabel("memory (GiB)")
     axes.set_title(f"{size} parameters", fontsize=10.5)
     axes.grid(visible=False, axis="y")
@@ -134,9 +222,17 @@ def _one_size(size: str, hardware: Hardware) -> Picture:
     figure.legend(loc="outside lower center", ncols=3, fontsize=8.5, handletextpad=0.4, columnspacing=1.0)
     return picture(
         figure,
-        alt=f"Memory to fine-tune {size} parameters on 2,048 tokens: {'; '.join(told)}. "
+        alt=f"Memory of each of {devices} device(s) to fine-tune {size} parameters on 2,048 tokens: {'; '.join(told)}. "
         f"One {hardware.name} has {limit:.0f} GiB.",
     )
+
+
+def _told_beside(axes: Axes, row: int, total: float, limit: float, highest: float) -> None:
+    """The number beside its bar, or beyond the line of the device's memory where that would cross it."""
+    place = limit if total <= limit < total + highest / 15 else total
+    axes.annotate(
+        f"{total:,.0f}", (place, row), xytext=(4, 0), textcoords="offset points", fontsize=9.5, color=INK, va="center",
+    )  # fmt: skip
 
 
 def _stack(axes: Axes, row: int, parts: Mapping[str, float]) -> None:

@@ -63,8 +63,12 @@ def two_processes_example() -> Flow:
                 detail=f"mean of 5 tokens{GAP}{whole:.2f}\n(mean of means{GAP}{apart:.2f})",
             ),
             Box(
-                key="average", title="gradients averaged", kind="loss", role="loss", row=4, column=0.5,
-                detail="each: 2 × its own row's",
+                key="own first", title="gradient, process 0", kind="loss", role="loss", row=4, column=0,
+                detail="2 × row 0's\nthe mean of both goes up",
+            ),
+            Box(
+                key="own second", title="gradient, process 1", kind="loss", role="loss", row=4, column=1,
+                detail="2 × row 1's\nthe mean of both goes up",
             ),
         ),
         arrows=(
@@ -73,9 +77,10 @@ def two_processes_example() -> Flow:
             Arrow(source="first", target="gathered", label="(1, T)"),
             Arrow(source="second", target="gathered", label="(1, T)"),
             Arrow(source="gathered", target="loss", label="(2, T)"),
-            Arrow(source="loss", target="average", kind="gradient"),
-            Arrow(source="average", target="first", kind="gradient"),
-            Arrow(source="average", target="second", kind="gradient"),
+            Arrow(source="loss", target="own first", kind="gradient"),
+            Arrow(source="loss", target="own second", kind="gradient"),
+            Arrow(source="own first", target="first", kind="gradient"),
+            Arrow(source="own second", target="second", kind="gradient"),
         ),
         columns=2,
     )  # fmt: skip

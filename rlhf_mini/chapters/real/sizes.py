@@ -71,9 +71,11 @@ def memory(size: str, way: str, *, batch: MicroBatch = BATCH, rank: int = RANK) 
     return ways[way]()
 
 
-def parts_in_gib(size: str, way: str, *, batch: MicroBatch = BATCH, rank: int = RANK) -> dict[str, float]:
-    """The same by `PARTS`, in GiB of 2³⁰ bytes."""
-    found = memory(size, way, batch=batch, rank=rank)
+def parts_in_gib(
+    size: str, way: str, *, batch: MicroBatch = BATCH, rank: int = RANK, devices: int = 1
+) -> dict[str, float]:
+    """The same by `PARTS`, in GiB of 2³⁰ bytes, on each of `devices` devices that share out what is kept."""
+    found = memory(size, way, batch=batch, rank=rank).sharded(devices)
     return {name: getattr(found, name) / GIB for name in PARTS}
 
 
