@@ -124,8 +124,8 @@ def show(*figures: Figure, alt: str, caption: str = "") -> None:
     display(picture(*figures, alt=alt, caption=caption))
 
 
-def new_figure(*, width: float = 5.0, height: float = 3.3) -> Figure:
-    """A figure in the book's style with one pair of axes, outside pyplot (so that nothing displays twice).
+def new_figure(*, width: float = 5.0, height: float = 3.3, panels: int = 1) -> Figure:
+    """A figure in the book's style with its panels stacked, outside pyplot (so that nothing displays twice).
 
     Args:
         width, height: inches at 96 pixels; 5 inches stay legible on a phone's 340 pixels. Stack panels rather
@@ -133,5 +133,5 @@ def new_figure(*, width: float = 5.0, height: float = 3.3) -> Figure:
     """
     with matplotlib.rc_context(dict(MATPLOTLIB)):
         figure = Figure(figsize=(width, height), layout="constrained")
-        figure.add_subplot()
+        figure.subplots(panels)
     return figure

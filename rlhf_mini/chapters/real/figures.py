@@ -182,49 +182,56 @@ def costs_table(costs: Sequence[Mapping[str, float | str]], *, where: str) -> Pi
 # ------------------------------------------------------------------------------------------- memory and money
 
 
-def memory_figure(*, hardware: Hardware = H100) -> Picture:
-    """Memory of full fine-tuning and of LoRA at each size, its parts stacked; a panel a size, in GiB."""
-    return beside(*(_one_size(size, hardware) for size in SHAPES))
+@in_style
+def memory_figure(*, devices: int = 1, hardware: Hardware = H100) -> Picture:
+    """Memory of full fine-tuning and of LoRA at each size, its parts stacked; a panel a size, in GiB.
+
+    On each of so many `devices` that share out what is kept (FSDP, ZeRO-3).
+    """
+    figure, limit, told = new_figure(height=5.6, panels=len(SHAPES)), hardware.memory / GIB, []
+    for axes, size in zip(figure.axes, SHAPES, strict=True):
+        told.append(f"{size} parameters: {_one_size(axes, size, limit, devices)}")
+        axes.annotate(
+            hardware.name, (limit, 1), xycoords=("data", "axes fraction"), xytext=(3, -2),
+            textcoords="offset points", fontsize=9, color=INK, va="top",
+        )  # fmt: skip
+    figure.axes[-1].set_xlabel("memory (GiB); each panel has its own scale")
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(
+        handles, labels, loc="outside lower center", ncols=5, fontsize=9, handletextpad=0.4, columnspacing=1.0
+    )
+    return picture(
+        figure,
+        alt=f"Memory of each of {devices} device(s) to fine-tune on 2,048 tokens. {'. '.join(told)}. "
+        f"One {hardware.name} has {limit:.0f} GiB.",
+    )
 
 
-def memory_frames(*, devices: Sequence[int] = (1, 4, 16, 64), hardware: Hardware = H100) -> Picture:
-    """The same on each of several devices that share out what is kept (FSDP, ZeRO-3); a slider for how many."""
-    pictures = [beside(*(_one_size(size, hardware, count) for size in SHAPES)) for count in devices]
+def memory_frames(*, devices: Sequence[int] = (1, 2, 4, 8, 16, 64), hardware: Hardware = H100) -> Picture:
+    """`memory_figure` for each number of devices; a slider for how many."""
+    pictures = [memory_figure(devices=count, hardware=hardware) for count in devices]
     captions = [f"{count} device{'s' if count > 1 else ''}" for count in devices]
     return frames(pictures, captions, label="devices that share weights, gradients and optimizer")
 
 
-@in_style
-def _one_size(size: str, hardware: Hardware, devices: int = 1) -> Picture:
-    figure = new_figure(height=2.7)
-    axes = figure.axes[0]
-    limit, told = hardware.memory / GIB, []
-    highest = 1.25 * max(limit, *(sum(parts_in_gib(size, way).values()) for way in WAYS))
+def _one_size(axes: Axes, size: str, limit: float, devices: int) -> str:
+    """Both ways at one size, drawn; what is drawn, in words."""
+    highest, told = 1.25 * max(limit, *(sum(parts_in_gib(size, way).values()) for way in WAYS)), []
     for row, way in enumerate(WAYS):
         parts = parts_in_gib(size, way, devices=devices)
         told.append(f"{way} {sum(parts.values()):.0f} GiB ({_listed(parts)})")
         _stack(axes, row, parts)
         _told_beside(axes, row, sum(parts.values()), limit, highest)
     axes.axvline(limit, color=INK, linewidth=1.2, linestyle=(0, (4, 2)))
-    axes.annotate(
-        hardware.name, (limit, 1), xycoords=("data", "axes fraction"), xytext=(3, -2),
-        textcoords="offset points", fontsize=9, color=INK, va="top",
-    )  # fmt: skip
     axes.set_yticks(range(len(WAYS)), WAYS)
     axes.tick_params(axis="y", length=0)
-    axes.set_ylim(len(WAYS) - 0.5, -0.5)
+    axes.set_ylim(len(WAYS) - 0.5, -0.85)
     axes.set_xlim(0, highest)
-    axes.set_xlabel("memory (GiB)")
     axes.set_title(f"{size} parameters", fontsize=10.5)
     axes.grid(visible=False, axis="y")
     axes.spines["left"].set_visible(False)
     axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
-    figure.legend(loc="outside lower center", ncols=3, fontsize=8.5, handletextpad=0.4, columnspacing=1.0)
-    return picture(
-        figure,
-        alt=f"Memory of each of {devices} device(s) to fine-tune {size} parameters on 2,048 tokens: {'; '.join(told)}. "
-        f"One {hardware.name} has {limit:.0f} GiB.",
-    )
+    return "; ".join(told)
 
 
 def _told_beside(axes: Axes, row: int, total: float, limit: float, highest: float) -> None:
