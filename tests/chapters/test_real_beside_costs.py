@@ -89,3 +89,19 @@ def test_gold_is_the_reward():
     good = beside_data.demonstration_rows(40, seed=0)
     told = [beside_data.story_reward(row["prompt"], row["completion"]) for row in good]
     assert max(told) > beside_data.story_reward(prompt, "no story at all")
+
+
+def test_other_programs_are_seen(monkeypatch, tmp_path):
+    """Two processors, of which one was at work for half of the time between two looks."""
+    accounts = [
+        "cpu  100 0 0 300 0 0 0 0 0 0\ncpu0 1\ncpu1 1\nintr 5\n",
+        "cpu  150 0 0 400 50 0 0 0 0 0\ncpu0 1\ncpu1 1\n",
+    ]
+    kept = tmp_path / "stat"
+    kept.write_text(accounts[0], "ascii")
+    monkeypatch.setattr(beside_costs, "PROCESSORS", kept)
+    monkeypatch.setattr(beside_costs.time, "sleep", lambda seconds: kept.write_text(accounts[1], "ascii"))
+    assert beside_costs.processors_in_use() == pytest.approx(2 * 50 / 200)
+    monkeypatch.setattr(beside_costs, "PROCESSORS", tmp_path / "none")
+    with pytest.raises(ValueError, match="Linux's account"):
+        beside_costs.processors_in_use()

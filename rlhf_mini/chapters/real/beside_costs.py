@@ -11,6 +11,7 @@ Seconds depend on what else the machine does. Take them on an idle one, in turn,
 
 import multiprocessing
 import statistics
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -22,7 +23,7 @@ from rlhf_mini.chapters.real.beside_grpo import GroupShared, our_grpo, trl_drawi
 from rlhf_mini.chapters.real.beside_trl import TRAINERS, Shared, Side, our_side, trl_side
 from rlhf_mini.data.handover import require_package
 
-STATUS = Path("/proc/self/status")
+STATUS, PROCESSORS = Path("/proc/self/status"), Path("/proc/stat")
 SIDES = ("ours", "TRL")
 
 
@@ -119,6 +120,28 @@ def megabytes(field: str) -> float:
     """A field of this process's account, in MB of 10⁶ bytes: `VmRSS` is held now, `VmHWM` was held at most."""
     lines = STATUS.read_text("ascii").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(field)) * 1024 / 1e6
+
+
+def processors_in_use(*, seconds: float = 1.0) -> float:
+    """How many processors are at work while this one sleeps for `seconds`: what other programs take.
+
+    ValueError where the kernel keeps no such account.
+    """
+    if not PROCESSORS.exists():
+        raise ValueError(f"{PROCESSORS} is not there: what other programs take is read from Linux's account")
+    before, count = _ticks()
+    time.sleep(seconds)
+    after, _ = _ticks()
+    spent = [late - early for early, late in zip(before, after, strict=True)]
+    at_rest = spent[3] + spent[4]  # idle, and waiting for a disk
+    return count * (1 - at_rest / max(1, sum(spent)))
+
+
+def _ticks() -> tuple[list[int], int]:
+    """The kernel's clock ticks of all processors together by what they did, and how many processors there are."""
+    lines = PROCESSORS.read_text("ascii").splitlines()
+    count = sum(line.startswith("cpu") for line in lines) - 1
+    return [int(one) for one in lines[0].split()[1:9]], count
 
 
 def as_numbers(costs: Mapping[tuple[str, str], Cost]) -> list[dict[str, Any]]:

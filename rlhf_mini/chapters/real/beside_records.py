@@ -4,7 +4,6 @@ Everything begins with one small Llama of the story world (`small.small_start`),
 raises ValueError and says what to install. The page draws the records, so that it can be read without TRL.
 """
 
-import os
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -29,7 +28,7 @@ OPTIMIZER = OptimizerConfig(learning_rate=1e-3, weight_decay=0.1, final_fraction
 RATES = {"kto": 2e-4}  # a steeper one carries every answer of a batch to where its loss is flat
 EPOCHS = 2
 COUNTS = {"sft": 64, "reward model": 64, "dpo": 64, "kto": 32}  # KTO has two rows of each pair
-IDLE = 0.3  # programs that wanted a processor in the last minute: with more, seconds are not kept
+IDLE = 0.1  # processors that other programs may take; with more, seconds are not kept
 DISTANCES = ("loss", "norm", "ends")
 BESIDE: Mapping[str, Callable[..., Beside]] = MappingProxyType(
     {
@@ -164,19 +163,20 @@ def costs(pipeline: Pipeline) -> list[dict[str, Any]]:
     """Memory, and on an idle machine seconds, of both sides of each method, each in a process of its own.
 
     A row has `method`, `side` and `peak` in MB beyond what was there after the imports, see `beside_costs`; `seconds` of a
-    step and `setup` are there only if no other program wanted a processor when it began.
+    step and `setup` are there only if other programs were at rest before and after it.
     """
     rows = []
     with trl_start(pipeline) as start:
         for method in TRAINERS:
             for side in beside_costs.SIDES:
-                quiet = os.getloadavg()[0] < IDLE
+                before = beside_costs.processors_in_use()
                 grpo = method == "grpo"
                 work = beside_costs.Work(
                     method=method, side=side, start=start, rows=32 if grpo else COUNTS[method],
                     shared=groups_of(pipeline.seed) if grpo else shared_by(method, pipeline.seed),
                 )  # fmt: skip
                 (row,) = beside_costs.as_numbers({(method, side): beside_costs.cost(work)})
+                quiet = max(before, beside_costs.processors_in_use()) < IDLE
                 kept = ("method", "side", "peak", *(("seconds", "setup") if quiet else ()))
                 rows.append({name: row[name] for name in kept})
     return rows
