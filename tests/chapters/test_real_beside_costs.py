@@ -1,9 +1,10 @@
 """What the comparison with TRL costs is measured in processes of their own, and memory means what is said."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-import torch
 
 from rlhf_mini.chapters.real import beside_costs, beside_data
 from rlhf_mini.chapters.real.beside_costs import Work
@@ -35,12 +36,24 @@ def test_the_cost_of_a_training_in_a_process_of_its_own(start):
     assert min(found.seconds, found.setup) > 0
 
 
+TOUCHED = """
+import torch
+from rlhf_mini.chapters.real.beside_costs import megabytes
+before = megabytes("VmRSS")
+torch.ones(25_000_000)  # float32, freed at once
+print(before, megabytes("VmHWM"))
+"""
+
+
 @needs_linux
 def test_what_is_held_at_most_counts_what_is_touched():
-    """A hundred megabytes that are written to are seen, and after they are gone the peak stays."""
-    before = beside_costs.megabytes("VmRSS")
-    torch.ones(25_000_000)  # float32, freed at once
-    assert beside_costs.megabytes("VmHWM") >= before + 95
+    """A hundred megabytes that are written to are seen.
+
+    In a process of its own, as it is measured: one that has had more before would hide them.
+    """
+    done = subprocess.run([sys.executable, "-c", TOUCHED], capture_output=True, text=True, check=True)
+    before, most = map(float, done.stdout.split())
+    assert before + 95 <= most <= before + 150
 
 
 @needs_linux
